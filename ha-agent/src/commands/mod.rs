@@ -1,0 +1,42 @@
+//! One file per verb. Each returns its documented exit code; an error is exit code 1.
+
+pub(crate) mod check;
+pub(crate) mod cleanup;
+pub(crate) mod run;
+pub(crate) mod status;
+
+use crate::Exit;
+use ha_agent::config::{self, Loaded};
+use ha_agent::dataplane;
+use std::path::Path;
+
+/// The version and what this binary carries.
+pub(crate) fn version() -> Exit {
+    println!(
+        "ha-agent {} ({}, map layout {})",
+        env!("CARGO_PKG_VERSION"),
+        if dataplane::carries_program() {
+            "eBPF program embedded"
+        } else {
+            "no eBPF program embedded: build it with `cargo xtask build-ebpf` and rebuild"
+        },
+        ha_common::maps::LAYOUT_VERSION,
+    );
+    Exit::Ok
+}
+
+/// Loads `path`; prints what is wrong with it.
+fn load(path: &Path) -> Result<Loaded, Exit> {
+    match config::load(path) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                eprintln!("{warning}");
+            }
+            Ok(loaded)
+        }
+        Err(diagnostics) => {
+            eprintln!("{diagnostics}");
+            Err(Exit::Unusable)
+        }
+    }
+}

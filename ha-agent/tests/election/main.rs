@@ -1,0 +1,6 @@
+//! The election: its codec, its state table, and routers on a simulated network.
+
+mod codec;
+mod rules;
+mod show;
+mod table;

@@ -1,0 +1,37 @@
+//! Debian packages, installed by name and announced.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::machine::{self, Privilege};
+use crate::{cmd, workspace};
+
+/// Installs packages, saying so, or fails in one line with the command to run.
+///
+/// The package lists are fetched only if the first attempt fails: a fresh container has none.
+pub fn install(packages: &[&str], why: &str) -> Result<()> {
+    let names = packages.join(" ");
+    let by_hand = format!("fix: sudo apt-get update && sudo apt-get install {names}");
+    if !machine::is_debian() {
+        bail!("{why}: install what Debian calls {names}");
+    }
+    if !Privilege::probe().is_root() {
+        bail!("{why}: installing needs root; {by_hand}");
+    }
+    println!("installing {names} ({why})");
+    let log = workspace::log("xtask-install.log");
+    let mut install = Command::new("apt-get");
+    install
+        // Another apt, for instance the daily one, may hold the lock for a minute.
+        .args(["-o", "DPkg::Lock::Timeout=120", "-q", "-y"])
+        .args(["install", "--no-install-recommends"])
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    if cmd::logged(&mut install, &log).is_ok() {
+        return Ok(());
+    }
+    cmd::logged(Command::new("apt-get").args(["-q", "update"]), &log)
+        .and_then(|()| cmd::logged(&mut install, &log))
+        .with_context(|| format!("{why}: is the network there? {by_hand}"))
+}
