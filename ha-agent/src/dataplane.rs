@@ -13,7 +13,7 @@ mod fast;
 mod links;
 mod pins;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::io;
 use std::net::IpAddr;
@@ -25,8 +25,8 @@ use aya::programs::Xdp;
 use aya::programs::links::FdLink;
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod, include_bytes_aligned};
 use ha_common::maps::{
-    DEFAULT_MAX_INSTANCES, DEFAULT_MAX_VIPS, Foreign, LastDrop, PeerKey, Vip, Vip6Key, VridKey,
-    is_link_local, name,
+    DEFAULT_MAX_INSTANCES, DEFAULT_MAX_VIPS, Foreign, LastDrop, MAX_PEERS, PeerKey, Vip, Vip6Key,
+    VridKey, is_link_local, name,
 };
 use ha_common::net::{Address, Family, mapped};
 use ha_common::verdict::Verdicts;
@@ -81,7 +81,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The kernel refused the program or one of its maps.
-    #[error("the kernel refused the eBPF program (Linux 5.15 or newer is needed)")]
+    #[error("the kernel refused the eBPF program (Linux 5.18 or newer is needed)")]
     Load(#[source] Box<EbpfError>),
     /// The embedded object is not the program that this agent was written for.
     #[error("the embedded eBPF program has no {what}: rebuild with `cargo xtask build-ebpf`")]
@@ -101,7 +101,7 @@ pub enum Error {
         source: MapError,
     },
     /// More entries than the map was made for.
-    #[error("map {map} holds {capacity} entries, the configuration needs {needed}: raise {key}")]
+    #[error("map {map} holds {capacity} entries, the configuration needs {needed}: {fix}")]
     Capacity {
         /// Name of the map.
         map: &'static str,
@@ -109,8 +109,8 @@ pub enum Error {
         capacity: u32,
         /// What is needed.
         needed: usize,
-        /// The configuration key to change.
-        key: &'static str,
+        /// What to change.
+        fix: &'static str,
     },
     /// A map's memory could not be shared.
     #[error("map {map}: cannot map its memory")]
@@ -348,7 +348,7 @@ impl Dataplane {
     /// [`Error::Capacity`] before anything is written, [`Error::Map`].
     pub fn apply(&mut self, desired: &Desired) -> Result<(), Error> {
         let wanted = Wanted::of(desired);
-        self.check_capacity(&wanted)?;
+        wanted.check_capacity(self.max_instances, self.max_vips)?;
         let known: HashMap<VridKey, u32> = self.slots()?.into_iter().collect();
 
         remove_others(&mut self.vips4, name::VIPS4, &wanted.vips4)?;
@@ -400,36 +400,6 @@ impl Dataplane {
     /// [`Error::Map`].
     pub fn foreign(&self) -> Result<Vec<(VridKey, Foreign)>, Error> {
         entries(&self.foreign, name::FOREIGN)
-    }
-
-    fn check_capacity(&self, wanted: &Wanted) -> Result<(), Error> {
-        let used = [
-            (
-                name::VRIDS,
-                wanted.vrids.len(),
-                self.max_instances,
-                "max_instances",
-            ),
-            (
-                name::PEERS,
-                wanted.peers.len(),
-                ha_common::maps::MAX_PEERS,
-                "nothing: use fewer unicast peers",
-            ),
-            (name::VIPS4, wanted.vips4.len(), self.max_vips, "max_vips"),
-            (name::VIPS6, wanted.vips6.len(), self.max_vips, "max_vips"),
-        ];
-        for (map, needed, capacity, key) in used {
-            if needed > capacity as usize {
-                return Err(Error::Capacity {
-                    map,
-                    capacity,
-                    needed,
-                    key,
-                });
-            }
-        }
-        Ok(())
     }
 
     fn forget(&mut self, slot: u32) -> Result<(), Error> {
@@ -515,6 +485,37 @@ impl Wanted {
             }
         }
         wanted
+    }
+
+    fn check_capacity(&self, max_instances: u32, max_vips: u32) -> Result<(), Error> {
+        let used = [
+            (
+                name::VRIDS,
+                self.vrids.len(),
+                max_instances,
+                "raise max_instances",
+            ),
+            (
+                name::PEERS,
+                self.peers.len(),
+                MAX_PEERS,
+                "use fewer unicast peers",
+            ),
+            (name::VIPS4, self.vips4.len(), max_vips, "raise max_vips"),
+            (name::VIPS6, self.vips6.len(), max_vips, "raise max_vips"),
+        ];
+        match used
+            .into_iter()
+            .find(|&(_, needed, capacity, _)| needed > capacity as usize)
+        {
+            Some((map, needed, capacity, fix)) => Err(Error::Capacity {
+                map,
+                capacity,
+                needed,
+                fix,
+            }),
+            None => Ok(()),
+        }
     }
 
     fn address(&mut self, slot: u32, wanted: &DesiredAddress) {
@@ -633,20 +634,20 @@ fn insert_all<K: Pod + Eq + Hash, V: Pod + PartialEq>(
     Ok(())
 }
 
-/// Which of the capabilities of `EBPF` is missing, from the kernel's own list.
+/// Refuses to start without the capabilities that loading and attaching take.
 fn check_capabilities() -> Result<(), Error> {
     // /usr/include/linux/capability.h; CAP_SYS_ADMIN stands for the two that were split from it.
     const SYS_ADMIN: u64 = 1 << 21;
-    let needed: BTreeMap<&'static str, u64> = BTreeMap::from([
+    const NEEDED: [(&str, u64); 3] = [
         ("CAP_BPF", 1 << 39 | SYS_ADMIN),
         ("CAP_NET_ADMIN", 1 << 12),
         ("CAP_PERFMON", 1 << 38 | SYS_ADMIN),
-    ]);
+    ];
     // Without /proc the load itself will say what is wrong.
     let Some(effective) = effective_capabilities() else {
         return Ok(());
     };
-    match needed.into_iter().find(|(_, any)| effective & any == 0) {
+    match NEEDED.into_iter().find(|(_, any)| effective & any == 0) {
         Some((capability, _)) => Err(Error::NoCapability { capability }),
         None => Ok(()),
     }
@@ -670,5 +671,89 @@ fn remove_file(path: &Path) -> Result<bool, Error> {
             verb: "remove",
             source,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    #[test]
+    fn empty_object_says_how_to_get_a_program() {
+        let error = Dataplane::open_object(&[], &Options::default()).err();
+        let text = error.expect("no program").to_string();
+        assert!(text.contains("cargo xtask build-ebpf"), "{text}");
+    }
+
+    #[test]
+    fn link_local_address_belongs_to_its_interface() {
+        let on_seven = |address| DesiredAddress {
+            address,
+            prefix_len: 64,
+            ifindex: 7,
+            vlans: 0,
+        };
+        let link_local: Ipv6Addr = "fe80::1".parse().expect("an address");
+        let global: Ipv6Addr = "2001:db8::1".parse().expect("an address");
+        let wanted = Wanted::of(&Desired {
+            routers: vec![DesiredRouter {
+                slot: 3,
+                ifindex: 7,
+                vlans: 0,
+                family: Family::Ipv6,
+                vrid: 1,
+                peers: vec![Ipv4Addr::LOCALHOST.into()],
+                addresses: vec![on_seven(link_local.into()), on_seven(global.into())],
+            }],
+        });
+        let scope = |address: Ipv6Addr| {
+            let address = address.octets();
+            let mut keys = wanted.vips6.keys();
+            keys.find(|key| key.address == address)
+                .map(|key| key.ifindex)
+        };
+        assert_eq!((scope(link_local), scope(global)), (Some(7), Some(0)));
+        assert!(
+            wanted
+                .vips6
+                .values()
+                .all(|vip| vip.slot == 3 && vip.ifindex == 7)
+        );
+        let peer = PeerKey {
+            address: mapped([127, 0, 0, 1]),
+            slot: 3,
+        };
+        assert!(wanted.peers.contains_key(&peer));
+    }
+
+    #[test]
+    fn more_addresses_than_a_map_holds_are_counted_per_map() {
+        let many = |count: u32| {
+            let addresses = (0..count).map(|n| DesiredAddress {
+                address: Ipv4Addr::from(n).into(),
+                prefix_len: 32,
+                ifindex: 1,
+                vlans: 0,
+            });
+            Wanted::of(&Desired {
+                routers: vec![DesiredRouter {
+                    slot: 0,
+                    ifindex: 1,
+                    vlans: 0,
+                    family: Family::Ipv4,
+                    vrid: 1,
+                    peers: Vec::new(),
+                    addresses: addresses.collect(),
+                }],
+            })
+        };
+        assert!(many(4).check_capacity(1, 4).is_ok());
+        let error = many(5).check_capacity(1, 4).expect_err("five in four");
+        assert_eq!(
+            error.to_string(),
+            "map VIPS4 holds 4 entries, the configuration needs 5: raise max_vips"
+        );
     }
 }

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use ha_common::event::AdvertEvent;
 use ha_common::maps::{Cast, Instance as Wire, LastDrop, Role};
 use ha_common::verdict::{Fate, Verdict, Verdicts};
 use ha_common::vrrp::{AUTH_NONE, AUTH_PASS, GROUP_IPV4, GROUP_IPV6};
@@ -42,6 +43,10 @@ const EVENTS_PER_PASS: usize = 1024;
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Pause before effects that found their queue full are offered again.
 const BACKLOG_RETRY: Duration = Duration::from_millis(5);
+/// A record that the program was writing when it was read.
+const WRITING: Instant = Instant(ha_common::maps::WRITING);
+/// Part of an interval by which an advertisement may leave early to share a wake-up.
+const EARLY_PART: u32 = 16;
 /// Longest frame read without a program: an unfragmented advertisement and its headers.
 const FRAME_LEN: usize = 2048;
 
@@ -170,6 +175,7 @@ impl Leases {
 
 /// Where advertisements come from.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum Kernel {
     /// The XDP program judges them; the lease fences.
     Xdp {
@@ -484,14 +490,7 @@ impl Engine {
                     let Some(event) = fast.next_event() else {
                         return;
                     };
-                    let slot = event.slot as usize;
-                    let Some(unit) = self.units.get(slot) else {
-                        continue;
-                    };
-                    let family = unit.settings.router.family;
-                    if let Some(advert) = packet::advert(family, &event.advert) {
-                        self.drive(slot, Input::Advert(advert));
-                    }
+                    self.take_event(&event);
                 }
                 Kernel::Off(frames) => {
                     let Ok((ifindex, frame)) = frames.inbox.try_recv() else {
@@ -502,6 +501,31 @@ impl Engine {
             }
         }
         self.more = true;
+    }
+
+    /// An advertisement that says something new, after the repetitions before it that nobody was
+    /// woken for: the timer they would have restarted is the one this advertisement may leave
+    /// running (RFC 9568 §6.4.2, a lower priority while preempting).
+    fn take_event(&mut self, event: &AdvertEvent) {
+        let slot = event.slot as usize;
+        let Some(unit) = self.units.get(slot) else {
+            return;
+        };
+        let family = unit.settings.router.family;
+        let previous = Instant(event.previous_ns);
+        let last = unit.router.last_advert().copied();
+        if let Some(last) = last.filter(|last| last.at < previous && previous != WRITING) {
+            self.drive(
+                slot,
+                Input::Advert(Advert {
+                    at: previous,
+                    ..last
+                }),
+            );
+        }
+        if let Some(advert) = packet::advert(family, &event.advert) {
+            self.drive(slot, Input::Advert(advert));
+        }
     }
 
     /// Without a program: the same judgement on a frame of the packet socket.
@@ -542,8 +566,8 @@ impl Engine {
             self.refresh(slot);
         }
         for slot in 0..self.units.len() {
-            if self.units.get(slot).is_some_and(due) {
-                self.drive(slot, Input::Timeout);
+            if let Some(at) = self.units.get(slot).and_then(|unit| unit.due(now)) {
+                self.drive_at(at.max(now), slot, Input::Timeout);
             }
         }
     }
@@ -564,11 +588,15 @@ impl Engine {
     }
 
     fn drive(&mut self, slot: usize, input: Input) {
+        self.drive_at(sys::now(), slot, input);
+    }
+
+    fn drive_at(&mut self, now: Instant, slot: usize, input: Input) {
         let mut actions = Vec::new();
         let Some(unit) = self.units.get_mut(slot) else {
             return;
         };
-        unit.router.handle(sys::now(), input, &mut actions);
+        unit.router.handle(now, input, &mut actions);
         for action in actions {
             self.perform(slot, action);
         }
@@ -764,6 +792,20 @@ impl Unit {
             last_drop: None,
             send_error: None,
         }
+    }
+
+    /// The deadline, when it has come. An Active router's is a little early when the thread is
+    /// awake anyway: many routers then share one wake-up, and a peer hears them the sooner.
+    fn due(&self, now: Instant) -> Option<Instant> {
+        let early = match self.router.state() {
+            State::Active { leaving: None, .. } => {
+                self.router.config().interval.duration() / EARLY_PART
+            }
+            State::Active { .. } | State::Backup { .. } | State::Initialize { .. } => {
+                Duration::ZERO
+            }
+        };
+        self.router.deadline().filter(|at| *at <= now + early)
     }
 
     fn report(&self) -> Report {

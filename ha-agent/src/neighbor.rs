@@ -1,7 +1,7 @@
 //! Announcements: gratuitous ARP and unsolicited neighbour advertisements, which tell a segment
 //! where a virtual address is now.
 //!
-//! [`Schedule`] decides when (pure, time is an argument), [`gratuitous_arp`] and
+//! `Schedule` decides when (pure, time is an argument), [`gratuitous_arp`] and
 //! [`neighbor_advertisement`] build what (pure), [`Announcer`] owns the packet socket and sends.
 //! Whether an address may be announced at all is the caller's knowledge: it is asked each time.
 //!

@@ -107,8 +107,23 @@ pub struct InstanceStatus {
     pub announcements_sent: u64,
     /// Discarded frames by reason, without zeros.
     pub drops: BTreeMap<String, u64>,
-    /// What needs somebody's attention.
-    pub alarms: Vec<String>,
+    /// What may need somebody's attention.
+    pub alarms: Vec<AlarmStatus>,
+}
+
+/// Something that may need attention.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AlarmStatus {
+    /// Its name, for programs.
+    pub cause: String,
+    /// `information`, `warning` or `error`.
+    pub severity: String,
+    /// Seconds since it was raised.
+    pub since_s: f64,
+    /// How often its cause was seen.
+    pub count: u64,
+    /// The sentence: what, who, both values, what to do.
+    pub text: String,
 }
 
 /// The router last heard on an instance.
@@ -169,7 +184,7 @@ impl Status {
         for instance in &self.instances {
             let _ = writeln!(table, "\n{}: {}", instance.name, instance.reason);
             for alarm in &instance.alarms {
-                let _ = writeln!(table, "  ALARM {alarm}");
+                let _ = writeln!(table, "  {}: {}", alarm.severity, alarm.text);
             }
             for (reason, count) in &instance.drops {
                 let _ = writeln!(table, "  dropped {count} {reason}");
@@ -266,13 +281,17 @@ mod tests {
                 state: "Backup".to_owned(),
                 priority: 100,
                 effective_priority: 90,
-                alarms: vec!["version mismatch".to_owned()],
+                alarms: vec![AlarmStatus {
+                    severity: "error".to_owned(),
+                    text: "version mismatch".to_owned(),
+                    ..AlarmStatus::default()
+                }],
                 ..InstanceStatus::default()
             }],
             ..Status::default()
         };
         let table = status.table();
         assert!(table.contains("90 of 100"), "{table}");
-        assert!(table.contains("ALARM version mismatch"), "{table}");
+        assert!(table.contains("error: version mismatch"), "{table}");
     }
 }

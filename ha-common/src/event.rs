@@ -8,10 +8,12 @@ use crate::maps::LastAdvert;
 pub struct AdvertEvent {
     /// The advertisement, with its time of arrival.
     pub advert: LastAdvert,
+    /// When the one before it arrived, which the agent may have slept through; 0: there was none.
+    pub previous_ns: u64,
     /// Slot of the instance.
     pub slot: u32,
     /// Zero.
     pub _pad: u32,
 }
 
-const _: () = assert!(size_of::<AdvertEvent>() == 48);
+const _: () = assert!(size_of::<AdvertEvent>() == 56);

@@ -230,7 +230,8 @@ pub fn upper_layer<F: Frame + ?Sized>(frame: &F, mut ip: Ip) -> Option<Ip> {
     if ip.family == Family::Ipv4 {
         return Some(ip);
     }
-    for _ in 0..MAX_EXTENSION_HEADERS {
+    // One look more than headers, at what follows the last of them.
+    for _ in 0..=MAX_EXTENSION_HEADERS {
         match ip.protocol {
             NEXT_HOP_BY_HOP | NEXT_ROUTING | NEXT_DESTINATION => {
                 let [next, units] = frame.load(ip.payload)?;
@@ -293,4 +294,224 @@ pub fn solicited<F: Frame + ?Sized>(frame: &F, ip: &Ip) -> Option<Address> {
         return None;
     }
     frame.load(ip.payload + 8)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// A frame of `tags` and `ethertype` around `payload`.
+    fn frame(tags: &[[u8; 4]], ethertype: u16, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::from([0u8; 12]);
+        tags.iter().for_each(|tag| bytes.extend(tag));
+        bytes.extend(ethertype.to_be_bytes());
+        bytes.extend(payload);
+        bytes
+    }
+
+    fn link_of(tags: &[[u8; 4]]) -> Link {
+        link(&frame(tags, ETHERTYPE_IPV4, &[0; 40])[..]).unwrap()
+    }
+
+    #[test]
+    fn vlans_are_read_outer_first() {
+        let seen = |tags: &[[u8; 4]]| {
+            let link = link_of(tags);
+            (link.vlans, link.payload, link.ethertype)
+        };
+        assert_eq!(seen(&[]), (0, 14, ETHERTYPE_IPV4));
+        // Priority 5 and DEI do not belong to the identifier.
+        assert_eq!(seen(&[[0x81, 0, 0xb0, 100]]), (100, 18, ETHERTYPE_IPV4));
+        assert_eq!(
+            seen(&[[0x88, 0xa8, 0, 7], [0x81, 0, 0x0f, 0xff]]),
+            (7 << 16 | 4095, 22, ETHERTYPE_IPV4)
+        );
+        assert_eq!(
+            seen(&[[0x81, 0, 0xe0, 0]]),
+            (0, 18, ETHERTYPE_IPV4),
+            "priority tag"
+        );
+        let three = [[0x88, 0xa8, 0, 1], [0x81, 0, 0, 2], [0x81, 0, 0, 3]];
+        assert_eq!(seen(&three), (1 << 16 | 2, 22, ETHERTYPE_VLAN));
+    }
+
+    #[test]
+    fn frame_that_ends_inside_the_link_header_is_none() {
+        let whole = frame(&[[0x88, 0xa8, 0, 7], [0x81, 0, 0, 1]], ETHERTYPE_IPV4, &[]);
+        for len in 0..whole.len() {
+            assert_eq!(link(&whole[..len]), None, "{len} bytes");
+        }
+        assert!(link(&whole[..]).is_some());
+    }
+
+    const IPV4: [u8; 24] = [
+        0x46, 0xc0, 0, 32, 0, 1, 0, 0, 255, 112, 0, 0, 192, 0, 2, 1, 224, 0, 0, 18, 148, 4, 0, 0,
+    ];
+
+    #[test]
+    fn ipv4_options_are_skipped_and_padding_is_left_out() {
+        let ip = ipv4(&IPV4[..], 0).unwrap();
+        assert_eq!((ip.payload, ip.end), (24, 32));
+        assert_eq!((ip.protocol, ip.ttl), (112, 255));
+        assert_eq!(ip.source, mapped([192, 0, 2, 1]));
+        assert_eq!(unmapped(&ip.destination), [224, 0, 0, 18]);
+        assert_eq!(ip.fragment, Fragment::Whole);
+    }
+
+    #[test]
+    fn ipv4_that_contradicts_itself_is_none() {
+        for (offset, byte) in [(0, 0x56), (0, 0x44), (3, 23)] {
+            let mut bytes = IPV4;
+            bytes[offset] = byte;
+            assert_eq!(ipv4(&bytes[..], 0), None, "byte {offset} = {byte:#x}");
+        }
+        assert_eq!(ipv4(&IPV4[..19], 0), None);
+    }
+
+    #[test]
+    fn ipv4_fragments() {
+        for (field, fragment) in [
+            (0x0000, Fragment::Whole),
+            (0x4000, Fragment::Whole),
+            (0x2000, Fragment::First),
+            (0x2001, Fragment::Later),
+            (0x1fff, Fragment::Later),
+        ] {
+            let mut bytes = IPV4;
+            bytes[6..8].copy_from_slice(&u16::to_be_bytes(field));
+            assert_eq!(
+                ipv4(&bytes[..], 0).unwrap().fragment,
+                fragment,
+                "{field:#x}"
+            );
+        }
+    }
+
+    /// An IPv6 packet whose extension headers are `chain`, the first of type `first`.
+    fn ipv6_packet(first: u8, chain: &[u8], payload: &[u8]) -> Vec<u8> {
+        let len = (chain.len() + payload.len()) as u16;
+        let mut bytes = Vec::from([0x60, 0, 0, 0]);
+        bytes.extend(len.to_be_bytes());
+        bytes.extend([first, 255]);
+        bytes.extend([0xfe; 16]);
+        bytes.extend([0xff; 16]);
+        bytes.extend(chain);
+        bytes.extend(payload);
+        bytes
+    }
+
+    fn walk(first: u8, chain: &[u8]) -> Option<Ip> {
+        let bytes = ipv6_packet(first, chain, &[0; 8]);
+        upper_layer(&bytes[..], ipv6(&bytes[..], 0).unwrap())
+    }
+
+    #[test]
+    fn extension_headers_are_walked() {
+        assert_eq!(walk(112, &[]).unwrap().payload, 40);
+        let hop_by_hop = [112, 0, 5, 2, 0, 0, 1, 0];
+        let ip = walk(0, &hop_by_hop).unwrap();
+        assert_eq!((ip.protocol, ip.payload, ip.end), (112, 48, 56));
+        let mut long = [0; 24];
+        long[..2].copy_from_slice(&[58, 2]);
+        let ip = walk(60, &long).unwrap();
+        assert_eq!((ip.protocol, ip.payload), (58, 64));
+        let both = [[43, 0, 0, 0, 0, 0, 0, 0], [59, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let ip = walk(0, &both).unwrap();
+        assert_eq!((ip.protocol, ip.payload), (59, 56));
+    }
+
+    #[test]
+    fn seven_extension_headers_are_walked_and_eight_are_not() {
+        let mut chain = Vec::new();
+        for _ in 0..MAX_EXTENSION_HEADERS - 1 {
+            chain.extend([60, 0, 0, 0, 0, 0, 0, 0]);
+        }
+        let seven = [&chain[..], &[17, 0, 0, 0, 0, 0, 0, 0]].concat();
+        assert_eq!(walk(60, &seven).unwrap().protocol, 17);
+        let eight = [
+            &chain[..],
+            &[60, 0, 0, 0, 0, 0, 0, 0],
+            &[17, 0, 0, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        assert_eq!(walk(60, &eight), None);
+    }
+
+    #[test]
+    fn extension_header_that_is_cut_off_is_none() {
+        let bytes = ipv6_packet(0, &[112, 0, 0, 0, 0, 0, 0, 0], &[]);
+        assert_eq!(
+            upper_layer(&bytes[..41], ipv6(&bytes[..], 0).unwrap()),
+            None
+        );
+    }
+
+    #[test]
+    fn ipv6_fragments() {
+        let fragment = |field: u16, next| {
+            let [high, low] = field.to_be_bytes();
+            walk(44, &[next, 0, high, low, 0, 0, 0, 1]).unwrap()
+        };
+        assert_eq!(
+            fragment(0, 112).fragment,
+            Fragment::Whole,
+            "atomic (RFC 6946)"
+        );
+        assert_eq!(fragment(1, 112).fragment, Fragment::First);
+        assert_eq!(fragment(8, 112).fragment, Fragment::Later);
+        // Behind a later fragment's header comes data, not a header.
+        assert_eq!(fragment(8, 60).protocol, 60);
+    }
+
+    #[test]
+    fn arp_of_ethernet_and_ieee_802_only() {
+        let mut bytes = [0; 28];
+        bytes[..8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
+        bytes[14..18].copy_from_slice(&[192, 0, 2, 1]);
+        bytes[24..].copy_from_slice(&[192, 0, 2, 10]);
+        let read = Arp {
+            operation: ARP_REQUEST,
+            sender: [192, 0, 2, 1],
+            target: [192, 0, 2, 10],
+        };
+        assert_eq!(arp(&bytes[..], 0), Some(read));
+        assert_eq!(arp(&bytes[..27], 0), None);
+        bytes[1] = 6;
+        assert_eq!(arp(&bytes[..], 0), Some(read));
+        for offset in 0..6 {
+            let mut other = bytes;
+            other[offset] ^= 0x40;
+            assert_eq!(arp(&other[..], 0), None, "byte {offset}");
+        }
+    }
+
+    #[test]
+    fn solicitation_names_its_target() {
+        let mut payload = [0; 24];
+        payload[0] = ND_NEIGHBOR_SOLICIT;
+        payload[8..].fill(0xab);
+        let solicited_by = |payload: &[u8], first| {
+            let bytes = ipv6_packet(first, &[], payload);
+            let ip = ipv6(&bytes[..], 0).unwrap();
+            solicited(&bytes[..], &ip)
+        };
+        assert_eq!(solicited_by(&payload, IPPROTO_ICMPV6), Some([0xab; 16]));
+        assert_eq!(solicited_by(&payload, 17), None);
+        assert_eq!(solicited_by(&payload[..23], IPPROTO_ICMPV6), None);
+        payload[0] = ND_NEIGHBOR_ADVERT;
+        assert_eq!(solicited_by(&payload, IPPROTO_ICMPV6), None);
+    }
+
+    #[test]
+    fn loads_stay_inside_the_frame() {
+        let bytes = [1u8, 2, 3, 4];
+        let frame = &bytes[..];
+        assert_eq!(frame.load(2), Some([3, 4]));
+        assert_eq!(frame.load::<2>(3), None);
+        assert_eq!(frame.load::<0>(4), Some([]));
+        assert_eq!(frame.load::<1>(usize::MAX), None);
+    }
 }

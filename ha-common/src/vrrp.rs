@@ -365,3 +365,328 @@ fn mix(word: [u8; 4], index: usize, family: Family) -> u32 {
     let word = (word ^ (word >> 13)).wrapping_mul(0xc2b2_ae35);
     word ^ (word >> 16)
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::maps::Role;
+    use crate::net::mapped;
+
+    const SOURCE: Address = mapped([192, 0, 2, 2]);
+    const GROUP: Address = mapped(GROUP_IPV4);
+    const OWN: Address = mapped([192, 0, 2, 1]);
+    const OWN6: Address = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    const SOURCE6: Address = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+
+    fn instance(version: u8, family: Family) -> Instance {
+        Instance {
+            lease_until_ns: 0,
+            local: match family {
+                Family::Ipv4 => OWN,
+                Family::Ipv6 => OWN6,
+            },
+            auth_data: [0; 8],
+            ifindex: 2,
+            vlans: 0,
+            interval_cs: 100,
+            role: Role::Backup,
+            vrid: 51,
+            version,
+            family,
+            priority: 90,
+            ttl_min: 255,
+            cast: Cast::Multicast,
+            auth_type: AUTH_NONE,
+            addressless: 0,
+            _pad: [0; 5],
+        }
+    }
+
+    fn ip(family: Family, message: &[u8]) -> Ip {
+        Ip {
+            family,
+            protocol: IPPROTO_VRRP,
+            ttl: VRRP_TTL,
+            fragment: Fragment::Whole,
+            source: match family {
+                Family::Ipv4 => SOURCE,
+                Family::Ipv6 => SOURCE6,
+            },
+            destination: match family {
+                Family::Ipv4 => GROUP,
+                Family::Ipv6 => GROUP_IPV6,
+            },
+            payload: 0,
+            end: message.len(),
+        }
+    }
+
+    /// Writes the right checksum into `message`.
+    fn sealed(mut message: Vec<u8>, form: Checksum, ip: &Ip) -> Vec<u8> {
+        message[6..8].fill(0);
+        let sum = checksum(&message, form, ip.family, &ip.source, &ip.destination);
+        message[6..8].copy_from_slice(&sum.to_be_bytes());
+        message
+    }
+
+    fn judged(message: &[u8], ip: &Ip, instance: &Instance) -> Result<LastAdvert, Verdict> {
+        judge(message, ip, Header::load(message, 0).unwrap(), instance)
+    }
+
+    fn v3() -> Vec<u8> {
+        let message = vec![0x31, 51, 100, 1, 0, 100, 0, 0, 192, 0, 2, 10];
+        let ip = ip(Family::Ipv4, &message);
+        sealed(message, Checksum::PseudoHeader, &ip)
+    }
+
+    fn v2() -> Vec<u8> {
+        let mut message = vec![0x21, 51, 100, 1, 0, 1, 0, 0, 192, 0, 2, 10];
+        message.extend([0; 8]);
+        let ip = ip(Family::Ipv4, &message);
+        sealed(message, Checksum::MessageOnly, &ip)
+    }
+
+    #[test]
+    fn header_fields() {
+        let header = Header([0x31, 51, 100, 3, 0xfa, 0xbc, 1, 2]);
+        assert_eq!((header.version(), header.kind(), header.vrid()), (3, 1, 51));
+        assert_eq!((header.priority(), header.address_count()), (100, 3));
+        assert_eq!(
+            header.interval_cs(),
+            0xabc,
+            "reserved bits are not the interval's"
+        );
+        let header = Header([0x21, 51, 100, 3, 1, 255, 1, 2]);
+        assert_eq!(
+            (header.auth_type(), header.interval_cs()),
+            (AUTH_PASS, 25_500)
+        );
+        assert_eq!(Header::load(&[0; 7][..], 0), None);
+    }
+
+    #[test]
+    fn message_lengths() {
+        assert_eq!(message_len(3, Family::Ipv4, 255), 1028);
+        assert_eq!(message_len(2, Family::Ipv4, 1), 20);
+        assert_eq!(message_len(3, Family::Ipv6, 92), MAX_MESSAGE_LEN);
+    }
+
+    #[test]
+    fn checksums_of_known_messages() {
+        // 0x3133 + 0x6401 + 0x0064 + 0xc000 + 0x020a = 0x157a2, folded 0x57a3.
+        let message = [0x31, 51, 100, 1, 0, 100, 0, 0, 192, 0, 2, 10];
+        let sum = |form| checksum(&message, form, Family::Ipv4, &SOURCE, &GROUP);
+        assert_eq!(sum(Checksum::MessageOnly), !0x57a3);
+        // Pseudo-header: 0xc000 + 0x0202 + 0xe000 + 0x0012 + 112 + 12 = 0x1a290.
+        assert_eq!(sum(Checksum::PseudoHeader), !0xfa34);
+        assert_eq!(fold(0x157a2 + 0x1a290), 0xfa34);
+    }
+
+    #[test]
+    fn both_forms_are_right_over_ipv4_and_told_apart() {
+        let instance = instance(3, Family::Ipv4);
+        for form in [Checksum::MessageOnly, Checksum::PseudoHeader] {
+            let message = sealed(v3(), form, &ip(Family::Ipv4, &v3()));
+            let advert = judged(&message, &ip(Family::Ipv4, &message), &instance).unwrap();
+            assert_eq!(advert.checksum, form);
+        }
+    }
+
+    #[test]
+    fn advertisement_is_taken_as_it_is() {
+        let message = v3();
+        let advert = judged(
+            &message,
+            &ip(Family::Ipv4, &message),
+            &instance(3, Family::Ipv4),
+        );
+        let said = LastAdvert {
+            at_ns: 0,
+            source: SOURCE,
+            addresses: digest(Family::Ipv4, [mapped([192, 0, 2, 10])]),
+            interval_cs: 100,
+            priority: 100,
+            address_count: 1,
+            checksum: Checksum::PseudoHeader,
+            _pad: [0; 7],
+        };
+        assert_eq!(advert, Ok(said));
+        assert!(said.repeats(&LastAdvert { at_ns: 9, ..said }));
+    }
+
+    #[test]
+    fn ipv6_needs_the_pseudo_header() {
+        let mut message = vec![0x31, 51, 100, 2, 0, 100, 0, 0];
+        message.extend(OWN6);
+        message.extend([0x20; 16]);
+        let ip = ip(Family::Ipv6, &message);
+        let instance = instance(3, Family::Ipv6);
+        let right = sealed(message.clone(), Checksum::PseudoHeader, &ip);
+        let advert = judged(&right, &ip, &instance).unwrap();
+        assert_eq!(advert.checksum, Checksum::PseudoHeader);
+        assert_eq!(advert.addresses, digest(Family::Ipv6, [[0x20; 16], OWN6]));
+        let wrong = sealed(message, Checksum::MessageOnly, &ip);
+        assert_eq!(judged(&wrong, &ip, &instance), Err(Verdict::VrrpChecksum));
+    }
+
+    /// Every exit of `judge`, each with all that comes before it right.
+    #[test]
+    fn exits() {
+        type Wrong = fn(&mut Vec<u8>, &mut Ip, &mut Instance);
+        let reseal: fn(&mut Vec<u8>, &Ip) = |message, ip| {
+            let form = if message[0] >> 4 == 2 {
+                Checksum::MessageOnly
+            } else {
+                Checksum::PseudoHeader
+            };
+            *message = sealed(core::mem::take(message), form, ip);
+        };
+        let cases: &[(Verdict, u8, Wrong)] = &[
+            (Verdict::PassVrrpTransit, 3, |_, ip, _| {
+                ip.destination = mapped([192, 0, 2, 9]);
+            }),
+            (Verdict::VrrpFragment, 3, |_, ip, _| {
+                ip.fragment = Fragment::First
+            }),
+            (Verdict::VrrpTtl, 3, |_, ip, _| ip.ttl = 254),
+            (Verdict::VrrpVersion, 3, |_, _, instance| {
+                instance.version = 2
+            }),
+            (Verdict::VrrpVersion, 2, |_, _, instance| {
+                instance.version = 3
+            }),
+            (Verdict::VrrpType, 3, |message, _, _| message[0] = 0x32),
+            (Verdict::VrrpTruncated, 3, |message, _, _| message[3] = 2),
+            (Verdict::VrrpTruncated, 3, |message, _, _| {
+                message.truncate(10)
+            }),
+            (Verdict::VrrpTruncated, 2, |message, _, _| {
+                message.truncate(19)
+            }),
+            (Verdict::VrrpTruncated, 3, |_, ip, _| ip.end = 11),
+            (Verdict::VrrpLength, 3, |message, _, _| message[3] = 0),
+            (Verdict::VrrpLength, 3, |_, ip, _| ip.end = 13),
+            (Verdict::VrrpChecksum, 3, |message, _, _| message[7] ^= 1),
+            (Verdict::VrrpChecksum, 3, |message, _, _| message[11] ^= 1),
+            (Verdict::VrrpChecksum, 3, |_, ip, _| ip.source[15] ^= 0x40),
+            (Verdict::VrrpAuthType, 2, |_, _, instance| {
+                instance.auth_type = AUTH_PASS
+            }),
+            (Verdict::VrrpAuthType, 2, |message, ip, _| {
+                message[4] = AUTH_PASS;
+                *message = sealed(core::mem::take(message), Checksum::MessageOnly, ip);
+            }),
+            (Verdict::VrrpPassword, 2, |message, ip, instance| {
+                message[4] = AUTH_PASS;
+                message[12..].copy_from_slice(b"secret\0x");
+                *message = sealed(core::mem::take(message), Checksum::MessageOnly, ip);
+                instance.auth_type = AUTH_PASS;
+                instance.auth_data = *b"secret\0\0";
+            }),
+            (Verdict::VrrpInterval, 2, |_, _, instance| {
+                instance.interval_cs = 200
+            }),
+            (Verdict::VrrpCast, 3, |_, _, instance| {
+                instance.cast = Cast::Unicast
+            }),
+            (Verdict::VrrpOwnSource, 3, |_, _, instance| {
+                instance.local = SOURCE
+            }),
+        ];
+        for (number, (verdict, version, wrong)) in cases.iter().enumerate() {
+            let mut message = if *version == 2 { v2() } else { v3() };
+            let mut ip = ip(Family::Ipv4, &message);
+            let mut instance = instance(*version, Family::Ipv4);
+            assert!(judged(&message, &ip, &instance).is_ok());
+            wrong(&mut message, &mut ip, &mut instance);
+            assert_eq!(
+                judged(&message, &ip, &instance),
+                Err(*verdict),
+                "case {number}"
+            );
+        }
+
+        let ip = ip(Family::Ipv4, &v3());
+        let instance = instance(3, Family::Ipv4);
+        let mut never = v3();
+        never[5] = 0;
+        reseal(&mut never, &ip);
+        assert_eq!(
+            judged(&never, &ip, &instance),
+            Err(Verdict::VrrpZeroInterval)
+        );
+
+        let mut empty = v3()[..8].to_vec();
+        empty[3] = 0;
+        let ip = Ip { end: 8, ..ip };
+        reseal(&mut empty, &ip);
+        assert_eq!(judged(&empty, &ip, &instance), Err(Verdict::VrrpNoAddress));
+        let like_us = Instance {
+            addressless: 1,
+            ..instance
+        };
+        assert!(judged(&empty, &ip, &like_us).is_ok());
+    }
+
+    #[test]
+    fn unicast_goes_to_our_own_address() {
+        let message = v3();
+        let ip = Ip {
+            destination: OWN,
+            ..ip(Family::Ipv4, &message)
+        };
+        let message = sealed(message, Checksum::PseudoHeader, &ip);
+        let multicast = instance(3, Family::Ipv4);
+        let unicast = Instance {
+            cast: Cast::Unicast,
+            ..multicast
+        };
+        assert!(judged(&message, &ip, &unicast).is_ok());
+        assert_eq!(judged(&message, &ip, &multicast), Err(Verdict::VrrpCast));
+    }
+
+    #[test]
+    fn longest_lists() {
+        let list = |family: Family, count: u8| {
+            let len = usize::from(count) * family.address_len();
+            let mut message = vec![0x31, 51, 100, count, 0, 100, 0, 0];
+            message.extend((0..len).map(|n| n as u8));
+            let ip = ip(family, &message);
+            let message = sealed(message, Checksum::PseudoHeader, &ip);
+            judged(&message, &ip, &instance(3, family)).map(|advert| advert.address_count)
+        };
+        assert_eq!(list(Family::Ipv4, 255), Ok(255));
+        assert_eq!(list(Family::Ipv6, 92), Ok(92));
+        assert_eq!(list(Family::Ipv6, 93), Err(Verdict::VrrpLength));
+    }
+
+    #[test]
+    fn padding_behind_the_datagram_does_not_count() {
+        let message = v3();
+        let ip = ip(Family::Ipv4, &message);
+        let padded = [&message[..], &[0xff; 30]].concat();
+        assert!(judged(&padded, &ip, &instance(3, Family::Ipv4)).is_ok());
+    }
+
+    #[test]
+    fn digest_does_not_depend_on_order() {
+        let v4 = [[192, 0, 2, 1], [192, 0, 2, 2], [10, 0, 0, 1]].map(mapped);
+        let [a, b, c] = v4;
+        let of = |list: &[Address]| digest(Family::Ipv4, list.iter().copied());
+        assert_eq!(of(&[a, b, c]), of(&[c, a, b]));
+        assert_ne!(of(&[a, b]), of(&[a, c]));
+        assert_ne!(of(&[a]), of(&[a, a]));
+        assert_eq!(of(&[]), 0);
+
+        let one: Address = core::array::from_fn(|n| n as u8);
+        let mut swapped = one;
+        swapped.rotate_left(8);
+        let of = |list: &[Address]| digest(Family::Ipv6, list.iter().copied());
+        assert_ne!(of(&[one]), of(&[swapped]), "halves have their place");
+        assert_eq!(of(&[one, swapped]), of(&[swapped, one]));
+    }
+}

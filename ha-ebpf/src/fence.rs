@@ -79,7 +79,7 @@ enum Held {
 }
 
 /// The role is read before the lease, because the agent writes them in the other order when it
-/// opens: a role that serves is never seen beside a lease from before it.
+/// opens. A CPU that reorders the two sees an older lease, which closes a moment too long.
 #[inline(always)]
 fn role(slot: u32) -> Held {
     let Some(instance) = INSTANCES.get_ptr(slot) else {

@@ -33,7 +33,7 @@ impl Packet {
 /// `offset`, of which the verifier knows nothing.
 ///
 /// It walks a loop once for every offset that it can tell apart, and tags, options and extension
-/// headers make many: 800,000 instructions for the checksum of an advertisement, instead of 60,000.
+/// headers make many: 800,000 instructions verified instead of 54,000 (6.18).
 #[inline(always)]
 pub(crate) fn forget(offset: usize) -> Option<usize> {
     let word = OFFSET.get_ptr_mut(0)?;

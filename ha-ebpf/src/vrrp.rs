@@ -91,6 +91,8 @@ fn accept(
     if !admit(sender, interval_ns.max(RATE_WINDOW_MIN_NS), now) {
         return Err(Verdict::VrrpRate);
     }
+    // SAFETY: from a lookup, aligned.
+    let previous_ns = unsafe { ptr::read_volatile(&raw const (*last).at_ns) };
     // SAFETY: from a lookup.
     unsafe { record(last, &advert) };
     debug!(
@@ -100,7 +102,7 @@ fn accept(
         advert.priority,
         advert.interval_cs
     );
-    Ok(wake(slot, advert))
+    Ok(wake(slot, advert, previous_ns))
 }
 
 /// Whether `advert` tells the agent nothing that it has to act on before its own timer fires.
@@ -160,12 +162,13 @@ unsafe fn record(last: *mut LastAdvert, advert: &LastAdvert) {
 }
 
 #[inline(always)]
-fn wake(slot: u32, advert: LastAdvert) -> Verdict {
+fn wake(slot: u32, advert: LastAdvert, previous_ns: u64) -> Verdict {
     let Some(mut entry) = EVENTS.reserve(0) else {
         return Verdict::AdvertLost;
     };
     entry.write(AdvertEvent {
         advert,
+        previous_ns,
         slot,
         _pad: 0,
     });

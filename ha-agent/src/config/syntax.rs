@@ -7,15 +7,11 @@ use super::section::for_example;
 /// Reports the error of the parser.
 pub(super) fn report(report: &mut Report<'_>, text: &str, error: &toml::de::Error) {
     let at = error.span().unwrap_or(text.len()..text.len());
-    let line_start = text[..at.start]
-        .rfind('\n')
-        .map_or(0, |newline| newline + 1);
-    let before = &text[line_start..at.start];
-    let rest = text[at.start..].lines().next().unwrap_or_default().trim();
+    let (before, rest) = text.split_at_checked(at.start).unwrap_or((text, ""));
+    let before = before.rsplit('\n').next().unwrap_or_default().trim_end();
+    let rest = rest.lines().next().unwrap_or_default().trim_start();
     let key = before.split('=').next().unwrap_or_default().trim();
-    let value_missing =
-        before.trim_end().ends_with('=') && (rest.is_empty() || rest.starts_with('#'));
-    if value_missing {
+    if before.ends_with('=') && (rest.is_empty() || rest.starts_with('#')) {
         let fix = match known(key) {
             Some(key) => for_example(key),
             None => "write a value behind the equals sign".to_owned(),

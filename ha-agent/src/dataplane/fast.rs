@@ -24,6 +24,12 @@ pub struct Fast {
     events: RingBuf<MapData>,
 }
 
+const _: () = {
+    const fn moves_to_another_thread<T: Send>() {}
+    moves_to_another_thread::<Fast>();
+    moves_to_another_thread::<super::Dataplane>();
+};
+
 impl Fast {
     pub(super) fn new(
         instances: MapData,
@@ -156,8 +162,8 @@ impl Fast {
     pub fn next_event(&mut self) -> Option<AdvertEvent> {
         loop {
             let record = self.events.next()?;
-            if record.len() >= size_of::<AdvertEvent>() {
-                // SAFETY: long enough, read unaligned; written whole by the program of this
+            if record.len() == size_of::<AdvertEvent>() {
+                // SAFETY: as long as it is, read unaligned; written whole by the program of this
                 // layout version before the kernel showed it, so its enum byte is valid.
                 return Some(unsafe { ptr::read_unaligned(record.as_ptr().cast()) });
             }

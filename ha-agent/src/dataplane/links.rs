@@ -12,7 +12,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use super::{Dataplane, Error, entry, pins, remove_file};
+use super::{Dataplane, Error, entry, pins};
 
 /// Which XDP mode to ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,8 +117,7 @@ impl Dataplane {
     /// # Errors
     /// [`Error::Pin`].
     pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
-        remove_file(&pins::link_path(&self.pin_dir, ifindex))?;
-        // The link goes with its last reference.
+        pins::remove_link(&pins::link_path(&self.pin_dir, ifindex))?;
         self.links.remove(&ifindex);
         Ok(())
     }
@@ -234,7 +233,7 @@ fn taken(
     FdLink::try_from(link).map_err(|error| Error::Attach {
         interface: interface.to_owned(),
         mode,
-        hint: "the kernel has no XDP links (Linux 5.15 or newer is needed)",
+        hint: "the kernel has no XDP links (Linux 5.18 or newer is needed)",
         source: io::Error::other(error),
     })
 }

@@ -3,10 +3,13 @@
 //! Links are outside the versioned directory, so that an upgrade that changes a layout still finds
 //! the link of its predecessor and swaps the program on it.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::ptr;
 
 use aya::maps::{MapData, MapType};
 use ha_common::event::AdvertEvent;
@@ -137,7 +140,7 @@ pub fn remove_pins(pin_dir: &Path) -> Result<usize, Error> {
         .iter()
         .filter(|path| numbered(path.file_name(), LINK_PREFIX).is_some())
     {
-        removed += usize::from(remove_file(link)?);
+        removed += usize::from(remove_link(link)?);
     }
     for map_dir in names
         .iter()
@@ -152,6 +155,67 @@ pub fn remove_pins(pin_dir: &Path) -> Result<usize, Error> {
         remove_dir(pin_dir)?;
     }
     Ok(removed)
+}
+
+/// Detaches the link pinned at `path` and unlinks it; whether there was one.
+pub(super) fn remove_link(path: &Path) -> Result<bool, Error> {
+    // The kernel frees an unlinked pin when it gets to it; until then the program would run on.
+    // What cannot be detached goes with its pin.
+    if let Ok(link) = get_object(path) {
+        let _ = detach_link(&link);
+    }
+    remove_file(path)
+}
+
+/// `BPF_OBJ_GET`: aya shows the descriptor of a link to nobody.
+fn get_object(path: &Path) -> io::Result<OwnedFd> {
+    const BPF_OBJ_GET: libc::c_int = 7;
+    #[repr(C)]
+    struct Attributes {
+        pathname: u64,
+        bpf_fd: u32,
+        file_flags: u32,
+    }
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let fd = bpf(
+        BPF_OBJ_GET,
+        &Attributes {
+            pathname: path.as_ptr() as u64,
+            bpf_fd: 0,
+            file_flags: 0,
+        },
+    )?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `BPF_LINK_DETACH` (Linux 5.9): takes effect before it returns.
+fn detach_link(link: &OwnedFd) -> io::Result<()> {
+    const BPF_LINK_DETACH: libc::c_int = 34;
+    #[repr(C)]
+    struct Attributes {
+        link_fd: u32,
+    }
+    let link_fd = link.as_raw_fd() as u32;
+    bpf(BPF_LINK_DETACH, &Attributes { link_fd }).map(|_| ())
+}
+
+/// bpf(2) with a prefix of its attributes; the kernel takes the rest for zero.
+fn bpf<A>(command: libc::c_int, attributes: &A) -> io::Result<RawFd> {
+    // SAFETY: the attributes are the leading fields of `union bpf_attr` for this command, live
+    // during the call, and as long as the size says; neither command writes to them.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            ptr::from_ref(attributes),
+            size_of::<A>(),
+        )
+    };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(done as RawFd)
 }
 
 fn numbered(name: Option<&OsStr>, prefix: &str) -> Option<u32> {

@@ -11,7 +11,8 @@ use super::{ALIVE, Effects, Slot};
 use crate::alarm::{Change, ForeignRouter, Observation, Severity};
 use crate::engine::{Effect, Report};
 use crate::status::{
-    ForeignStatus, Gauge, InstanceStatus, InterfaceStatus, PeerStatus, STATUS_VERSION, Status,
+    AlarmStatus, ForeignStatus, Gauge, InstanceStatus, InterfaceStatus, PeerStatus, STATUS_VERSION,
+    Status,
 };
 use crate::sys;
 use crate::vrrp::router::RoleName;
@@ -254,7 +255,17 @@ impl Effects {
             became_active: report.became_active,
             announcements_sent: self.announcer.counters(index as u32).sent,
             drops: named(&verdicts, |verdict| verdict.fate() == Fate::Drop),
-            alarms: slot.alarms.iter().map(|alarm| alarm.text.clone()).collect(),
+            alarms: slot
+                .alarms
+                .iter()
+                .map(|alarm| AlarmStatus {
+                    cause: alarm.cause.name().to_owned(),
+                    severity: alarm.severity.as_str().to_owned(),
+                    since_s: now.since(alarm.since).as_secs_f64(),
+                    count: alarm.count,
+                    text: alarm.text.clone(),
+                })
+                .collect(),
         }
     }
 }

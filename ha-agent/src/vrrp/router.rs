@@ -427,6 +427,20 @@ impl Router {
         }
     }
 
+    /// The interval that the next advertisement carries: the configured one, but in the last word
+    /// of a router that yields the winner's. A third router that hears the last word last would
+    /// else give the winner three intervals of the loser, which may be shorter than one of its own.
+    #[must_use]
+    pub const fn advertised_interval(&self) -> Centiseconds {
+        match self.state {
+            State::Backup {
+                active_adver_interval,
+                ..
+            } => active_adver_interval,
+            State::Initialize { .. } | State::Active { .. } => self.config.interval,
+        }
+    }
+
     /// How long traffic on its way to this router is accepted after it yielded.
     #[must_use]
     pub fn handover(&self) -> Duration {
@@ -552,14 +566,14 @@ impl Router {
         }
         // §6.4.3 (610): a resignation. Deviates: the addresses stay until a successor is heard,
         // so that no packet finds nobody; the successor is due after its skew, at most one unit.
+        // renew() lengthens the lease up to there: who cannot resign gets no more than it has.
         let slowest = Priority::try_from(1).unwrap_or(self.config.priority);
         let until = now
             + skew_time(self.config.version, slowest, self.config.interval)
             + self.config.interval.duration();
         *leaving = Some(until);
-        *lease_until = until;
+        *lease_until = until.min(*lease_until);
         out.push(Action::SendAdvert(AdvertPriority::Resign));
-        out.push(Action::Serve(until));
     }
 
     fn time_out(&mut self, now: Instant, out: &mut Vec<Action>) {
@@ -581,7 +595,12 @@ impl Router {
                     self.become_active(now, reason, out);
                 }
             }
-            State::Active { adver, leaving, .. } => match *leaving {
+            State::Active {
+                adver,
+                answer_from,
+                leaving,
+                ..
+            } => match *leaving {
                 // A successor that stays away: lapse() ends this at the same instant.
                 Some(_) => {}
                 None => {
@@ -589,6 +608,9 @@ impl Router {
                     // the beat is kept unless a whole interval was missed.
                     if now >= *adver {
                         let interval = self.config.interval.duration();
+                        if *adver == *answer_from {
+                            *answer_from = now + interval / ANSWERS_PER_INTERVAL; // held back
+                        }
                         let next = *adver + interval;
                         *adver = if next > now { next } else { now + interval };
                         out.push(Action::SendAdvert(AdvertPriority::Run(
@@ -638,8 +660,14 @@ impl Router {
                 // (345) Skew_Time. Deviates: only the router followed can resign, and a repeated
                 // resignation does not restart the wait, so that nobody can keep us waiting.
                 if active.is_none_or(|active| active == advert.source) {
+                    // The timer may lag behind adverts that said nothing new: it counts only once
+                    // a resignation has set it.
                     let due = advert.at + self.config.skew(*active_adver_interval);
-                    *active_down = due.min(*active_down);
+                    *active_down = if *expectation == Reason::PeerResigned {
+                        due.min(*active_down)
+                    } else {
+                        due
+                    };
                     *expectation = Reason::PeerResigned;
                 }
                 return;
@@ -708,20 +736,25 @@ impl Router {
         self.enter(now, state, reason, out);
     }
 
-    /// An advertisement out of turn, at most [`ANSWERS_PER_INTERVAL`].
+    /// An advertisement out of turn, at most [`ANSWERS_PER_INTERVAL`]; what the bound holds back
+    /// leaves as soon as it allows.
     fn answer(&mut self, now: Instant, out: &mut Vec<Action>) {
         let interval = self.config.interval.duration();
-        if let State::Active {
+        let State::Active {
             adver, answer_from, ..
         } = &mut self.state
-            && now >= *answer_from
-        {
-            *answer_from = now + interval / ANSWERS_PER_INTERVAL;
-            *adver = now + interval;
-            out.push(Action::SendAdvert(AdvertPriority::Run(
-                self.config.priority,
-            )));
+        else {
+            return;
+        };
+        if now < *answer_from {
+            *adver = (*adver).min(*answer_from);
+            return;
         }
+        *answer_from = now + interval / ANSWERS_PER_INTERVAL;
+        *adver = now + interval;
+        out.push(Action::SendAdvert(AdvertPriority::Run(
+            self.config.priority,
+        )));
     }
 
     /// The lease begins or goes on. With the first one come the addresses and the announcement
@@ -730,14 +763,14 @@ impl Router {
         let lease = self.config.interval.duration() * LEASE_INTERVALS;
         let State::Active {
             lease_until,
-            leaving: None,
+            leaving,
             claimed,
             ..
         } = &mut self.state
         else {
             return;
         };
-        *lease_until = at + lease;
+        *lease_until = leaving.unwrap_or(at + lease);
         if now >= *lease_until {
             return self.lapse(now, out); // frozen since it was sent
         }

@@ -1,12 +1,17 @@
 //! Links: attaching, taking over, refusing, leaving nothing behind.
 
+use std::io::Write;
 use std::path::Path;
+use std::slice::from_ref;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use aya::programs::Xdp;
 use ha_agent::dataplane::{Attachment, Dataplane, Error, Mode, Options, remove_pins};
 use ha_common::maps::Role;
 
-use crate::bench::{FOREVER, PinDir, chain, enter_namespace, routers, run};
+use crate::bench::{FOREVER, PinDir, chain, desired, enter_namespace, routers, run};
+use crate::frames::{arp, ethernet};
 
 const IFINDEX: u32 = 100;
 
@@ -69,6 +74,73 @@ fn program_outlives_the_agent_and_its_successor_takes_the_link_over() {
     );
     second.detach(IFINDEX).unwrap();
     assert_eq!(seen_by_ip("lan"), None);
+}
+
+#[test]
+#[ignore = "needs root: attaches an eBPF program"]
+fn no_frame_slips_through_while_the_program_is_swapped() {
+    enter_namespace();
+    veth();
+    let pins = PinDir::new();
+    let mut backup = routers(100).remove(0);
+    backup.instance.ifindex = IFINDEX;
+    for address in &mut backup.addresses {
+        address.ifindex = IFINDEX;
+    }
+    let open_configured = || {
+        let (mut dataplane, mut fast) = open(&pins);
+        fast.set_instance(0, &backup.instance);
+        dataplane.apply(&desired(from_ref(&backup))).unwrap();
+        dataplane.attach("lan", IFINDEX, Mode::Auto).unwrap();
+        (dataplane, fast)
+    };
+    let mut agent = Some(open_configured());
+
+    let question = ethernet(&[], 0x0806, &arp(1, [192, 0, 2, 200], [192, 0, 2, 10]));
+    let stop = AtomicBool::new(false);
+    let sent = std::thread::scope(|scope| {
+        // In the namespace of the thread that starts it.
+        let sender = scope.spawn(|| {
+            let socket = raw_socket("far");
+            let mut sent = 0;
+            while !stop.load(Ordering::Relaxed) {
+                sent += u64::from((&socket).write(&question).unwrap() == question.len());
+            }
+            sent
+        });
+        for _ in 0..5 {
+            drop(agent.take());
+            agent = Some(open_configured());
+        }
+        stop.store(true, Ordering::Relaxed);
+        sender.join().unwrap()
+    });
+    // The receiving end may still be at it.
+    std::thread::sleep(Duration::from_millis(100));
+    let (dataplane, _fast) = agent.unwrap();
+    let fenced = dataplane.counters().unwrap().fence_arp;
+    println!("{sent} sent, {fenced} fenced");
+    assert!(sent > 10_000);
+    assert_eq!(fenced, sent);
+}
+
+/// A socket that sends whole frames out of `interface`.
+fn raw_socket(interface: &str) -> std::fs::File {
+    use std::os::fd::FromRawFd;
+    let name = std::ffi::CString::new(interface).unwrap();
+    // SAFETY: plain calls; the address is what bind(2) of AF_PACKET reads; the descriptor is new
+    // and goes to its owner.
+    unsafe {
+        let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0);
+        assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+        let mut address: libc::sockaddr_ll = std::mem::zeroed();
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_ifindex = libc::if_nametoindex(name.as_ptr()) as i32;
+        let len = size_of_val(&address) as u32;
+        let done = libc::bind(fd, (&raw const address).cast(), len);
+        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+        std::fs::File::from_raw_fd(fd)
+    }
 }
 
 #[test]

@@ -84,6 +84,7 @@ fn who_has(vrid: u8) -> Vec<u8> {
 }
 
 /// What is not ours, and what nobody can read.
+#[rustfmt::skip] // A table: one line per case.
 fn others() -> Vec<Case> {
     use Verdict::{PassArp, PassForeignVrid, PassNotOurs, PassOther, PassUnparsed};
     let other4 = Ipv4::to([198, 51, 100, 1], TCP, &[0; 20]);
@@ -105,205 +106,49 @@ fn others() -> Vec<Case> {
     }
     vec![
         case("LLDP", ethernet(&[], 0x88cc, &[0; 46]), PassOther),
-        case(
-            "length field of 802.3",
-            ethernet(&[], 38, &[0x42; 46]),
-            PassOther,
-        ),
-        case(
-            "three tags",
-            other4.tagged(&[(0x88a8, 1), (0x8100, 2), (0x8100, 3)]),
-            PassOther,
-        ),
-        case(
-            "tag without the rest",
-            ethernet(&[], 0x8100, &[0, 100]),
-            PassUnparsed,
-        ),
-        case(
-            "IPv4 cut short",
-            other4.frame()[..33].to_vec(),
-            PassUnparsed,
-        ),
+        case("length field of 802.3", ethernet(&[], 38, &[0x42; 46]), PassOther),
+        case("three tags", other4.tagged(&[(0x88a8, 1), (0x8100, 2), (0x8100, 3)]), PassOther),
+        case("tag without the rest", ethernet(&[], 0x8100, &[0, 100]), PassUnparsed),
+        case("IPv4 cut short", other4.frame()[..33].to_vec(), PassUnparsed),
         case("IPv4 header of 16 bytes", short_header, PassUnparsed),
         case("IPv4 EtherType, version 6", wrong_version, PassUnparsed),
         case("IPv4 shorter than its header", short_total, PassUnparsed),
-        case(
-            "IPv6 cut short",
-            udp6(global(200)).frame()[..53].to_vec(),
-            PassUnparsed,
-        ),
+        case("IPv6 cut short", udp6(global(200)).frame()[..53].to_vec(), PassUnparsed),
         case("IPv6 EtherType, version 4", ip6_wrong_version, PassUnparsed),
-        case(
-            "IPv6 with eight extension headers",
-            endless.frame(),
-            PassUnparsed,
-        ),
-        case(
-            "ARP cut short",
-            ethernet(&[], 0x0806, &arp(1, CLIENT, vip(10))[..20]),
-            PassUnparsed,
-        ),
-        case(
-            "ARP for InfiniBand",
-            ethernet(&[], 0x0806, &infiniband),
-            PassUnparsed,
-        ),
-        case(
-            "ARP of IEEE 802 hardware, which Linux answers",
-            ethernet(&[], 0x0806, &ieee802),
-            Verdict::FenceArp,
-        )
-        .of(10),
+        case("IPv6 with eight extension headers", endless.frame(), PassUnparsed),
+        case("ARP cut short", ethernet(&[], 0x0806, &arp(1, CLIENT, vip(10))[..20]), PassUnparsed),
+        case("ARP for InfiniBand", ethernet(&[], 0x0806, &infiniband), PassUnparsed),
+        case("ARP of IEEE 802 hardware, which Linux answers", ethernet(&[], 0x0806, &ieee802), Verdict::FenceArp).of(10),
         case("IPv4", other4.frame(), PassNotOurs),
-        case(
-            "IPv4 in a priority tag",
-            other4.tagged(&[(0x8100, 0)]),
-            PassNotOurs,
-        ),
-        case(
-            "IPv4 with options",
-            Ipv4 {
-                options: vec![1; 40],
-                ..other4.clone()
-            }
-            .frame(),
-            PassNotOurs,
-        ),
-        case(
-            "IPv4 of 3000 bytes",
-            Ipv4::to([198, 51, 100, 1], UDP, &[7; 3000]).frame(),
-            PassNotOurs,
-        ),
-        case(
-            "first fragment",
-            Ipv4 {
-                fragment: 0x2000,
-                ..other4.clone()
-            }
-            .frame(),
-            PassNotOurs,
-        ),
-        case(
-            "later fragment of a VRRP message",
-            Ipv4 {
-                fragment: 3,
-                ..Advert::v3(10).ipv4()
-            }
-            .frame(),
-            PassNotOurs,
-        ),
+        case("IPv4 in a priority tag", other4.tagged(&[(0x8100, 0)]), PassNotOurs),
+        case("IPv4 with options", Ipv4 { options: vec![1; 40], ..other4.clone() }.frame(), PassNotOurs),
+        case("IPv4 of 3000 bytes", Ipv4::to([198, 51, 100, 1], UDP, &[7; 3000]).frame(), PassNotOurs),
+        case("first fragment", Ipv4 { fragment: 0x2000, ..other4.clone() }.frame(), PassNotOurs),
+        case("later fragment of a VRRP message", Ipv4 { fragment: 3, ..Advert::v3(10).ipv4() }.frame(), PassNotOurs),
         case("IPv6", udp6(global(200)).frame(), PassNotOurs),
-        case(
-            "IPv6 behind seven extension headers",
-            (0..7)
-                .fold(udp6(global(99)), |p, _| p.behind(DESTINATION, &[]))
-                .frame(),
-            PassUnparsed,
-        ),
-        case(
-            "IPv6 behind six extension headers",
-            (0..6)
-                .fold(udp6(global(99)), |p, _| p.behind(ROUTING, &[0; 30]))
-                .frame(),
-            PassNotOurs,
-        ),
-        case(
-            "no next header",
-            Ipv6::to(global(200), 59, &[]).frame(),
-            PassNotOurs,
-        ),
-        case(
-            "echo request",
-            Ipv6::to(global(200), ICMPV6, &[128, 0, 0, 0, 0, 1, 0, 1]).frame(),
-            PassNotOurs,
-        ),
-        case(
-            "neighbour solicitation for another",
-            Ipv6::solicitation(global(99)).frame(),
-            PassNotOurs,
-        ),
-        case(
-            "neighbour solicitation without target",
-            Ipv6 {
-                payload: vec![135, 0, 0, 0],
-                ..Ipv6::solicitation(global(30))
-            }
-            .frame(),
-            PassNotOurs,
-        ),
-        case(
-            "neighbour advertisement of a rival",
-            Ipv6 {
-                payload: [&[136, 0, 0, 0, 0, 0, 0, 0][..], &global(30)].concat(),
-                ..Ipv6::solicitation(global(30))
-            }
-            .frame(),
-            PassNotOurs,
-        ),
-        case(
-            "neighbour solicitation in a fragment",
-            Ipv6::solicitation(global(30))
-                .behind(FRAGMENT, &[0, 1, 0, 0, 0, 1])
-                .frame(),
-            PassNotOurs,
-        ),
-        case(
-            "link-local address of another interface",
-            udp6(link_local(30)).frame(),
-            PassNotOurs,
-        )
-        .on(UPLINK),
-        case(
-            "ARP request for another",
-            ethernet(&[], 0x0806, &arp(1, CLIENT, [192, 0, 2, 99])),
-            PassArp,
-        ),
-        case(
-            "ARP reply of a rival",
-            ethernet(&[], 0x0806, &arp(2, vip(10), vip(10))),
-            PassArp,
-        ),
-        case(
-            "gratuitous ARP request of the peer",
-            ethernet(&[], 0x0806, &arp(1, vip(10), vip(10))),
-            PassArp,
-        ),
+        case("IPv6 behind seven extension headers", (0..7).fold(udp6(global(99)), |p, _| p.behind(DESTINATION, &[])).frame(), PassNotOurs),
+        case("IPv6 behind six extension headers", (0..6).fold(udp6(global(99)), |p, _| p.behind(ROUTING, &[0; 30])).frame(), PassNotOurs),
+        case("no next header", Ipv6::to(global(200), 59, &[]).frame(), PassNotOurs),
+        case("echo request", Ipv6::to(global(200), ICMPV6, &[128, 0, 0, 0, 0, 1, 0, 1]).frame(), PassNotOurs),
+        case("neighbour solicitation for another", Ipv6::solicitation(global(99)).frame(), PassNotOurs),
+        case("neighbour solicitation without target", Ipv6 { payload: vec![135, 0, 0, 0], ..Ipv6::solicitation(global(30)) }.frame(), PassNotOurs),
+        case("neighbour advertisement of a rival", Ipv6 { payload: [&[136, 0, 0, 0, 0, 0, 0, 0][..], &global(30)].concat(), ..Ipv6::solicitation(global(30)) }.frame(), PassNotOurs),
+        case("neighbour solicitation in a fragment", Ipv6::solicitation(global(30)).behind(FRAGMENT, &[0, 1, 0, 0, 0, 1]).frame(), PassNotOurs),
+        case("link-local address of another interface", udp6(link_local(30)).frame(), PassNotOurs).on(UPLINK),
+        case("ARP request for another", ethernet(&[], 0x0806, &arp(1, CLIENT, [192, 0, 2, 99])), PassArp),
+        case("ARP reply of a rival", ethernet(&[], 0x0806, &arp(2, vip(10), vip(10))), PassArp),
+        case("gratuitous ARP request of the peer", ethernet(&[], 0x0806, &arp(1, vip(10), vip(10))), PassArp),
         case("foreign VRID", Advert::v3(99).frame(), PassForeignVrid),
-        case(
-            "our VRID on another interface",
-            Advert::v3(10).frame(),
-            PassForeignVrid,
-        )
-        .on(UPLINK),
-        case(
-            "our VRID on another VLAN",
-            Advert::v3(10).ipv4().tagged(&[(0x8100, 100)]),
-            PassForeignVrid,
-        ),
-        case(
-            "our VRID in the other family",
-            Advert::v6(10).frame(),
-            PassForeignVrid,
-        ),
-        case(
-            "VRRP without a header",
-            Ipv4::to([224, 0, 0, 18], IPPROTO_VRRP, &[0x31, 10, 1]).frame(),
-            PassUnparsed,
-        ),
-        case(
-            "unicast VRRP for another node",
-            Advert {
-                destination: mapped([192, 0, 2, 77]),
-                ..Advert::v3(22)
-            }
-            .frame(),
-            Verdict::PassVrrpTransit,
-        ),
+        case("our VRID on another interface", Advert::v3(10).frame(), PassForeignVrid).on(UPLINK),
+        case("our VRID on another VLAN", Advert::v3(10).ipv4().tagged(&[(0x8100, 100)]), PassForeignVrid),
+        case("our VRID in the other family", Advert::v6(10).frame(), PassForeignVrid),
+        case("VRRP without a header", Ipv4::to([224, 0, 0, 18], IPPROTO_VRRP, &[0x31, 10, 1]).frame(), PassUnparsed),
+        case("unicast VRRP for another node", Advert { destination: mapped([192, 0, 2, 77]), ..Advert::v3(22) }.frame(), Verdict::PassVrrpTransit),
     ]
 }
 
 /// Questions and traffic for virtual addresses, in every role.
+#[rustfmt::skip] // A table: one line per case.
 fn fences() -> Vec<Case> {
     use Verdict::{
         FenceArp, FenceNd, FenceTraffic, PassAnswered, PassHandover, PassServed, PassTransit,
@@ -312,205 +157,48 @@ fn fences() -> Vec<Case> {
     let eight = (0..8).fold(udp6(global(30)), |p, _| p.behind(DESTINATION, &[]));
     vec![
         case("Backup: ARP request", who_has(10), FenceArp).of(10),
-        case(
-            "Backup: ARP probe",
-            ethernet(&[], 0x0806, &arp(1, [0; 4], vip(10))),
-            FenceArp,
-        )
-        .of(10),
+        case("Backup: ARP probe", ethernet(&[], 0x0806, &arp(1, [0; 4], vip(10))), FenceArp).of(10),
         case("Backup: traffic", tcp4(10), FenceTraffic).of(10),
-        case(
-            "Backup: traffic with options",
-            Ipv4 {
-                options: vec![1; 12],
-                ..Ipv4::to(vip(10), TCP, &[0; 20])
-            }
-            .frame(),
-            FenceTraffic,
-        )
-        .of(10),
-        case(
-            "Backup: later fragment",
-            Ipv4 {
-                fragment: 100,
-                ..Ipv4::to(vip(10), UDP, &[0; 64])
-            }
-            .frame(),
-            FenceTraffic,
-        )
-        .of(10),
-        case(
-            "Backup: later fragment of protocol 112",
-            Ipv4 {
-                fragment: 100,
-                ..Ipv4::to(vip(10), IPPROTO_VRRP, &[0; 64])
-            }
-            .frame(),
-            FenceTraffic,
-        )
-        .of(10),
-        case(
-            "Backup: traffic from another interface",
-            tcp4(10),
-            PassTransit,
-        )
-        .of(10)
-        .on(UPLINK),
-        case(
-            "Backup: traffic from another VLAN",
-            tagged(&[(0x8100, 5)], 10),
-            PassTransit,
-        )
-        .of(10),
-        case(
-            "Backup: traffic on the VLAN of the address",
-            tagged(&[(0x8100, 100)], 23),
-            FenceTraffic,
-        )
-        .of(23),
-        case(
-            "Backup: traffic on both VLANs of the address",
-            tagged(&[(0x88a8, 7), (0x8100, 100)], 24),
-            FenceTraffic,
-        )
-        .of(24),
-        case(
-            "Backup: traffic in the inner VLAN alone",
-            tagged(&[(0x8100, 100)], 24),
-            PassTransit,
-        )
-        .of(24),
-        case(
-            "Backup: ARP request on the VLAN of the address",
-            ethernet(&[(0x8100, 100)], 0x0806, &arp(1, CLIENT, vip(23))),
-            FenceArp,
-        )
-        .of(23),
+        case("Backup: traffic with options", Ipv4 { options: vec![1; 12], ..Ipv4::to(vip(10), TCP, &[0; 20]) }.frame(), FenceTraffic).of(10),
+        case("Backup: later fragment", Ipv4 { fragment: 100, ..Ipv4::to(vip(10), UDP, &[0; 64]) }.frame(), FenceTraffic).of(10),
+        case("Backup: later fragment of protocol 112", Ipv4 { fragment: 100, ..Ipv4::to(vip(10), IPPROTO_VRRP, &[0; 64]) }.frame(), FenceTraffic).of(10),
+        case("Backup: traffic from another interface", tcp4(10), PassTransit).of(10).on(UPLINK),
+        case("Backup: traffic from another VLAN", tagged(&[(0x8100, 5)], 10), PassTransit).of(10),
+        case("Backup: traffic on the VLAN of the address", tagged(&[(0x8100, 100)], 23), FenceTraffic).of(23),
+        case("Backup: traffic on both VLANs of the address", tagged(&[(0x88a8, 7), (0x8100, 100)], 24), FenceTraffic).of(24),
+        case("Backup: traffic in the inner VLAN alone", tagged(&[(0x8100, 100)], 24), PassTransit).of(24),
+        case("Backup: ARP request on the VLAN of the address", ethernet(&[(0x8100, 100)], 0x0806, &arp(1, CLIENT, vip(23))), FenceArp).of(23),
         case("Initialize: ARP request", who_has(15), FenceArp).of(15),
-        case(
-            "Initialize: traffic, whatever the lease",
-            tcp4(15),
-            FenceTraffic,
-        )
-        .of(15),
+        case("Initialize: traffic, whatever the lease", tcp4(15), FenceTraffic).of(15),
         case("Active: ARP request", who_has(11), PassAnswered).of(11),
         case("Active: traffic", tcp4(11), PassServed).of(11),
-        case(
-            "Active: traffic from another interface",
-            tcp4(11),
-            PassServed,
-        )
-        .of(11)
-        .on(UPLINK),
-        case(
-            "Active: jumbo frame",
-            Ipv4::to(vip(11), UDP, &[7; 3000]).frame(),
-            PassServed,
-        )
-        .of(11),
+        case("Active: traffic from another interface", tcp4(11), PassServed).of(11).on(UPLINK),
+        case("Active: jumbo frame", Ipv4::to(vip(11), UDP, &[7; 3000]).frame(), PassServed).of(11),
         case("Active too long: ARP request", who_has(12), FenceArp).of(12),
-        case(
-            "Active too long: ARP request on another interface",
-            who_has(12),
-            FenceArp,
-        )
-        .of(12)
-        .on(UPLINK),
+        case("Active too long: ARP request on another interface", who_has(12), FenceArp).of(12).on(UPLINK),
         case("Active too long: traffic", tcp4(12), FenceTraffic).of(12),
-        case(
-            "Active too long: traffic from another interface",
-            tcp4(12),
-            FenceTraffic,
-        )
-        .of(12)
-        .on(UPLINK),
+        case("Active too long: traffic from another interface", tcp4(12), FenceTraffic).of(12).on(UPLINK),
         case("Handover: ARP request", who_has(13), FenceArp).of(13),
         case("Handover: traffic", tcp4(13), PassHandover).of(13),
         case("Handover too long: traffic", tcp4(14), FenceTraffic).of(14),
-        case(
-            "Backup: neighbour solicitation",
-            Ipv6::solicitation(global(30)).frame(),
-            FenceNd,
-        )
-        .of(30),
-        case(
-            "Backup: neighbour solicitation for the link-local address",
-            Ipv6::solicitation(link_local(30)).frame(),
-            FenceNd,
-        )
-        .of(30),
-        case(
-            "Backup: neighbour solicitation behind an extension header",
-            Ipv6::solicitation(global(30))
-                .behind(DESTINATION, &[])
-                .frame(),
-            FenceNd,
-        )
-        .of(30),
-        case(
-            "Backup: IPv6 traffic",
-            udp6(global(30)).frame(),
-            FenceTraffic,
-        )
-        .of(30),
-        case(
-            "Backup: IPv6 traffic to the link-local address",
-            udp6(link_local(30)).frame(),
-            FenceTraffic,
-        )
-        .of(30),
-        case(
-            "Backup: IPv6 traffic behind extension headers",
-            udp6(global(30))
-                .behind(HOP_BY_HOP, &[])
-                .behind(ROUTING, &[])
-                .behind(FRAGMENT, &[])
-                .frame(),
-            FenceTraffic,
-        )
-        .of(30),
-        case(
-            "Backup: IPv6 traffic that nobody can walk",
-            eight.frame(),
-            FenceTraffic,
-        )
-        .of(30),
-        case(
-            "Backup: IPv6 traffic from another interface",
-            udp6(global(30)).frame(),
-            PassTransit,
-        )
-        .of(30)
-        .on(UPLINK),
-        case(
-            "Backup: IPv6 address of an IPv4 virtual router",
-            udp6(global(10)).frame(),
-            FenceTraffic,
-        )
-        .of(10),
-        case(
-            "Active: neighbour solicitation",
-            Ipv6::solicitation(global(31)).frame(),
-            PassAnswered,
-        )
-        .of(31),
+        case("Backup: neighbour solicitation", Ipv6::solicitation(global(30)).frame(), FenceNd).of(30),
+        case("Backup: neighbour solicitation for the link-local address", Ipv6::solicitation(link_local(30)).frame(), FenceNd).of(30),
+        case("Backup: neighbour solicitation behind an extension header", Ipv6::solicitation(global(30)).behind(DESTINATION, &[]).frame(), FenceNd).of(30),
+        case("Backup: IPv6 traffic", udp6(global(30)).frame(), FenceTraffic).of(30),
+        case("Backup: IPv6 traffic to the link-local address", udp6(link_local(30)).frame(), FenceTraffic).of(30),
+        case("Backup: IPv6 traffic behind extension headers", udp6(global(30)).behind(HOP_BY_HOP, &[]).behind(ROUTING, &[]).behind(FRAGMENT, &[]).frame(), FenceTraffic).of(30),
+        case("Backup: IPv6 traffic that nobody can walk", eight.frame(), FenceTraffic).of(30),
+        case("Backup: IPv6 traffic from another interface", udp6(global(30)).frame(), PassTransit).of(30).on(UPLINK),
+        case("Backup: IPv6 address of an IPv4 virtual router", udp6(global(10)).frame(), FenceTraffic).of(10),
+        case("Active: neighbour solicitation", Ipv6::solicitation(global(31)).frame(), PassAnswered).of(31),
         case("Active: IPv6 traffic", udp6(global(31)).frame(), PassServed).of(31),
-        case(
-            "Active too long: neighbour solicitation",
-            Ipv6::solicitation(global(32)).frame(),
-            FenceNd,
-        )
-        .of(32),
-        case(
-            "Active too long: IPv6 traffic",
-            udp6(global(32)).frame(),
-            FenceTraffic,
-        )
-        .of(32),
+        case("Active too long: neighbour solicitation", Ipv6::solicitation(global(32)).frame(), FenceNd).of(32),
+        case("Active too long: IPv6 traffic", udp6(global(32)).frame(), FenceTraffic).of(32),
     ]
 }
 
 /// Advertisements that are right, each heard for the first time.
+#[rustfmt::skip] // A table: one line per case.
 fn valid() -> Vec<Case> {
     use Verdict::AdvertChanged;
     let pass = Advert {
@@ -534,163 +222,33 @@ fn valid() -> Vec<Case> {
         ..Advert::v6(30)
     };
     vec![
-        case(
-            "v3, pseudo-header checksum of RFC 5798",
-            Advert::v3(10).frame(),
-            AdvertChanged,
-        )
-        .of(10),
-        case(
-            "v3, message checksum of RFC 9568",
-            Advert {
-                checksum: Checksum::MessageOnly,
-                ..Advert::v3(10)
-            }
-            .frame(),
-            AdvertChanged,
-        )
-        .of(10),
-        case(
-            "v3, padded by the driver",
-            padded(Advert::v3(10).frame()),
-            AdvertChanged,
-        )
-        .of(10),
-        case(
-            "v3, router alert option",
-            Ipv4 {
-                options: vec![148, 4, 0, 0],
-                ..Advert::v3(10).ipv4()
-            }
-            .frame(),
-            AdvertChanged,
-        )
-        .of(10),
-        case(
-            "v3, other interval than ours",
-            Advert {
-                interval_cs: 4095,
-                ..Advert::v3(10)
-            }
-            .frame(),
-            AdvertChanged,
-        )
-        .of(10),
-        case(
-            "v3, reserved bits set",
-            Advert {
-                interval_cs: 0xf000 | 100,
-                ..Advert::v3(10)
-            }
-            .frame(),
-            AdvertChanged,
-        )
-        .of(10),
-        case(
-            "v3, priority 0",
-            Advert {
-                priority: 0,
-                ..Advert::v3(10)
-            }
-            .frame(),
-            AdvertChanged,
-        )
-        .of(10),
-        case(
-            "v3, priority 255",
-            Advert {
-                priority: 255,
-                ..Advert::v3(10)
-            }
-            .frame(),
-            AdvertChanged,
-        )
-        .of(10),
+        case("v3, pseudo-header checksum of RFC 5798", Advert::v3(10).frame(), AdvertChanged).of(10),
+        case("v3, message checksum of RFC 9568", Advert { checksum: Checksum::MessageOnly, ..Advert::v3(10) }.frame(), AdvertChanged).of(10),
+        case("v3, padded by the driver", padded(Advert::v3(10).frame()), AdvertChanged).of(10),
+        case("v3, router alert option", Ipv4 { options: vec![148, 4, 0, 0], ..Advert::v3(10).ipv4() }.frame(), AdvertChanged).of(10),
+        case("v3, other interval than ours", Advert { interval_cs: 4095, ..Advert::v3(10) }.frame(), AdvertChanged).of(10),
+        case("v3, reserved bits set", Advert { interval_cs: 0xf000 | 100, ..Advert::v3(10) }.frame(), AdvertChanged).of(10),
+        case("v3, priority 0", Advert { priority: 0, ..Advert::v3(10) }.frame(), AdvertChanged).of(10),
+        case("v3, priority 255", Advert { priority: 255, ..Advert::v3(10) }.frame(), AdvertChanged).of(10),
         case("v3, 255 addresses", many(255).frame(), AdvertChanged).of(10),
-        case(
-            "v3 on VLAN 100",
-            Advert::v3(23).ipv4().tagged(&[(0x8100, 100)]),
-            AdvertChanged,
-        )
-        .of(23),
-        case(
-            "v3 on VLAN 100 inside 7",
-            Advert::v3(24).ipv4().tagged(&[(0x88a8, 7), (0x8100, 100)]),
-            AdvertChanged,
-        )
-        .of(24),
-        case(
-            "v3 in a priority tag",
-            Advert::v3(10).ipv4().tagged(&[(0x8100, 0)]),
-            AdvertChanged,
-        )
-        .of(10),
-        case(
-            "v3 without addresses, like us",
-            Advert {
-                addresses: vec![],
-                ..Advert::v3(25)
-            }
-            .frame(),
-            AdvertChanged,
-        )
-        .of(25),
-        case(
-            "v3, TTL 3 where that is allowed",
-            Advert {
-                ttl: 3,
-                ..Advert::v3(26)
-            }
-            .frame(),
-            AdvertChanged,
-        )
-        .of(26),
-        case(
-            "v3, unicast from the peer",
-            Advert {
-                destination: mapped(OWN4),
-                ..Advert::v3(22)
-            }
-            .frame(),
-            AdvertChanged,
-        )
-        .of(22),
+        case("v3 on VLAN 100", Advert::v3(23).ipv4().tagged(&[(0x8100, 100)]), AdvertChanged).of(23),
+        case("v3 on VLAN 100 inside 7", Advert::v3(24).ipv4().tagged(&[(0x88a8, 7), (0x8100, 100)]), AdvertChanged).of(24),
+        case("v3 in a priority tag", Advert::v3(10).ipv4().tagged(&[(0x8100, 0)]), AdvertChanged).of(10),
+        case("v3 without addresses, like us", Advert { addresses: vec![], ..Advert::v3(25) }.frame(), AdvertChanged).of(25),
+        case("v3, TTL 3 where that is allowed", Advert { ttl: 3, ..Advert::v3(26) }.frame(), AdvertChanged).of(26),
+        case("v3, unicast from the peer", Advert { destination: mapped(OWN4), ..Advert::v3(22) }.frame(), AdvertChanged).of(22),
         case("v2", Advert::v2(20).frame(), AdvertChanged).of(20),
         case("v2 with the password", pass.frame(), AdvertChanged).of(21),
         case("IPv6", Advert::v6(30).frame(), AdvertChanged).of(30),
         case("IPv6, 92 addresses", many6(92).frame(), AdvertChanged).of(30),
-        case(
-            "IPv6 behind a hop-by-hop header",
-            Advert::v6(30)
-                .ipv6()
-                .behind(HOP_BY_HOP, &[5, 2, 0, 0, 1, 0])
-                .frame(),
-            AdvertChanged,
-        )
-        .of(30),
-        case(
-            "IPv6 behind a long destination header",
-            Advert::v6(30)
-                .ipv6()
-                .behind(DESTINATION, &[0; 1000])
-                .frame(),
-            AdvertChanged,
-        )
-        .of(30),
-        case(
-            "IPv6, unicast from the peer",
-            Advert {
-                destination: OWN6,
-                ..Advert::v6(33)
-            }
-            .frame(),
-            AdvertChanged,
-        )
-        .of(33),
+        case("IPv6 behind a hop-by-hop header", Advert::v6(30).ipv6().behind(HOP_BY_HOP, &[5, 2, 0, 0, 1, 0]).frame(), AdvertChanged).of(30),
+        case("IPv6 behind a long destination header", Advert::v6(30).ipv6().behind(DESTINATION, &[0; 1000]).frame(), AdvertChanged).of(30),
+        case("IPv6, unicast from the peer", Advert { destination: OWN6, ..Advert::v6(33) }.frame(), AdvertChanged).of(33),
     ]
 }
 
 /// One thing wrong at a time.
+#[rustfmt::skip] // A table: one line per case.
 fn invalid() -> Vec<Case> {
     use Verdict::*;
     let v3 = || Advert::v3(10);
@@ -707,296 +265,44 @@ fn invalid() -> Vec<Case> {
     };
     vec![
         case("TTL 254", Advert { ttl: 254, ..v3() }.frame(), VrrpTtl).of(10),
-        case(
-            "TTL 0 where any is allowed",
-            Advert {
-                ttl: 0,
-                ..Advert::v3(26)
-            }
-            .frame(),
-            VrrpTtl,
-        )
-        .of(26),
-        case(
-            "hop limit 64",
-            Advert {
-                ttl: 64,
-                ..Advert::v6(30)
-            }
-            .frame(),
-            VrrpTtl,
-        )
-        .of(30),
-        case(
-            "version 2 for version 3",
-            Advert { version: 2, ..v3() }.frame(),
-            VrrpVersion,
-        )
-        .of(10),
-        case(
-            "version 3 for version 2",
-            Advert { version: 3, ..v2() }.frame(),
-            VrrpVersion,
-        )
-        .of(20),
-        case(
-            "version 15",
-            Advert {
-                version: 15,
-                ..v3()
-            }
-            .frame(),
-            VrrpVersion,
-        )
-        .of(10),
+        case("TTL 0 where any is allowed", Advert { ttl: 0, ..Advert::v3(26) }.frame(), VrrpTtl).of(26),
+        case("hop limit 64", Advert { ttl: 64, ..Advert::v6(30) }.frame(), VrrpTtl).of(30),
+        case("version 2 for version 3", Advert { version: 2, ..v3() }.frame(), VrrpVersion).of(10),
+        case("version 3 for version 2", Advert { version: 3, ..v2() }.frame(), VrrpVersion).of(20),
+        case("version 15", Advert { version: 15, ..v3() }.frame(), VrrpVersion).of(10),
         case("type 2", Advert { kind: 2, ..v3() }.frame(), VrrpType).of(10),
-        case(
-            "fewer addresses than counted",
-            Advert {
-                count: Some(2),
-                ..v3()
-            }
-            .frame(),
-            VrrpTruncated,
-        )
-        .of(10),
-        case(
-            "v2 without room for the password",
-            Advert {
-                count: Some(2),
-                addresses: vec![mapped(vip(20))],
-                ..v2()
-            }
-            .frame(),
-            VrrpLength,
-        )
-        .of(20),
-        case(
-            "v2, two addresses more counted",
-            Advert {
-                count: Some(4),
-                ..v2()
-            }
-            .frame(),
-            VrrpTruncated,
-        )
-        .of(20),
-        case(
-            "frame ends before the packet",
-            cut(v3().frame(), 2),
-            VrrpTruncated,
-        )
-        .of(10),
-        case(
-            "IPv6 frame ends before the packet",
-            cut(Advert::v6(30).frame(), 16),
-            VrrpTruncated,
-        )
-        .of(30),
-        case(
-            "more addresses than counted",
-            Advert {
-                count: Some(0),
-                ..v3()
-            }
-            .frame(),
-            VrrpLength,
-        )
-        .of(10),
-        case(
-            "four bytes behind the message",
-            Advert { trailer: 4, ..v3() }.frame(),
-            VrrpLength,
-        )
-        .of(10),
-        case(
-            "one byte behind the message",
-            Advert { trailer: 1, ..v3() }.frame(),
-            VrrpLength,
-        )
-        .of(10),
+        case("fewer addresses than counted", Advert { count: Some(2), ..v3() }.frame(), VrrpTruncated).of(10),
+        case("v2 without room for the password", Advert { count: Some(2), addresses: vec![mapped(vip(20))], ..v2() }.frame(), VrrpTruncated).of(20),
+        case("v2, two addresses more counted", Advert { count: Some(4), ..v2() }.frame(), VrrpTruncated).of(20),
+        case("frame ends before the packet", cut(v3().frame(), 2), VrrpTruncated).of(10),
+        case("IPv6 frame ends before the packet", cut(Advert::v6(30).frame(), 16), VrrpTruncated).of(30),
+        case("more addresses than counted", Advert { count: Some(0), ..v3() }.frame(), VrrpLength).of(10),
+        case("four bytes behind the message", Advert { trailer: 4, ..v3() }.frame(), VrrpLength).of(10),
+        case("one byte behind the message", Advert { trailer: 1, ..v3() }.frame(), VrrpLength).of(10),
         case("IPv6, more than fits a packet", many6.frame(), VrrpLength).of(30),
-        case(
-            "first fragment",
-            Ipv4 {
-                fragment: 0x2000,
-                ..v3().ipv4()
-            }
-            .frame(),
-            VrrpFragment,
-        )
-        .of(10),
-        case(
-            "IPv6 first fragment",
-            Advert::v6(30)
-                .ipv6()
-                .behind(FRAGMENT, &[0, 1, 0, 0, 0, 1])
-                .frame(),
-            VrrpFragment,
-        )
-        .of(30),
-        case(
-            "checksum off by one",
-            Advert {
-                checksum_error: 1,
-                ..v3()
-            }
-            .frame(),
-            VrrpChecksum,
-        )
-        .of(10),
-        case(
-            "v2 checksum off by one",
-            Advert {
-                checksum_error: 1,
-                ..v2()
-            }
-            .frame(),
-            VrrpChecksum,
-        )
-        .of(20),
-        case(
-            "IPv6 checksum without pseudo-header",
-            Advert {
-                checksum: Checksum::MessageOnly,
-                ..Advert::v6(30)
-            }
-            .frame(),
-            VrrpChecksum,
-        )
-        .of(30),
-        case(
-            "password for a router without",
-            Advert {
-                auth_type: 1,
-                ..v2()
-            }
-            .frame(),
-            VrrpAuthType,
-        )
-        .of(20),
-        case(
-            "no password for a router with",
-            Advert {
-                auth_type: 0,
-                ..pass()
-            }
-            .frame(),
-            VrrpAuthType,
-        )
-        .of(21),
-        case(
-            "wrong password",
-            Advert {
-                auth_data: *b"Secret\0\0",
-                ..pass()
-            }
-            .frame(),
-            VrrpPassword,
-        )
-        .of(21),
-        case(
-            "password with another tail",
-            Advert {
-                auth_data: *b"secret\0x",
-                ..pass()
-            }
-            .frame(),
-            VrrpPassword,
-        )
-        .of(21),
-        case(
-            "v2, other interval",
-            Advert {
-                interval_cs: 200,
-                ..v2()
-            }
-            .frame(),
-            VrrpInterval,
-        )
-        .of(20),
-        case(
-            "interval 0",
-            Advert {
-                interval_cs: 0,
-                ..v3()
-            }
-            .frame(),
-            VrrpZeroInterval,
-        )
-        .of(10),
-        case(
-            "no addresses",
-            Advert {
-                addresses: vec![],
-                ..v3()
-            }
-            .frame(),
-            VrrpNoAddress,
-        )
-        .of(10),
-        case(
-            "unicast to a multicast router",
-            Advert {
-                destination: mapped(OWN4),
-                ..v3()
-            }
-            .frame(),
-            VrrpCast,
-        )
-        .of(10),
-        case(
-            "multicast to a unicast router",
-            Advert::v3(22).frame(),
-            VrrpCast,
-        )
-        .of(22),
-        case(
-            "unicast from a stranger",
-            Advert {
-                source: mapped([192, 0, 2, 3]),
-                destination: mapped(OWN4),
-                ..Advert::v3(22)
-            }
-            .frame(),
-            VrrpSource,
-        )
-        .of(22),
-        case(
-            "IPv6 unicast from a stranger",
-            Advert {
-                source: link_local(3),
-                destination: OWN6,
-                ..Advert::v6(33)
-            }
-            .frame(),
-            VrrpSource,
-        )
-        .of(33),
-        case(
-            "our own address as source",
-            Advert {
-                source: mapped(OWN4),
-                ..v3()
-            }
-            .frame(),
-            VrrpOwnSource,
-        )
-        .of(10),
-        case(
-            "our own IPv6 address as source",
-            Advert {
-                source: OWN6,
-                ..Advert::v6(30)
-            }
-            .frame(),
-            VrrpOwnSource,
-        )
-        .of(30),
+        case("first fragment", Ipv4 { fragment: 0x2000, ..v3().ipv4() }.frame(), VrrpFragment).of(10),
+        case("IPv6 first fragment", Advert::v6(30).ipv6().behind(FRAGMENT, &[0, 1, 0, 0, 0, 1]).frame(), VrrpFragment).of(30),
+        case("checksum off by one", Advert { checksum_error: 1, ..v3() }.frame(), VrrpChecksum).of(10),
+        case("v2 checksum off by one", Advert { checksum_error: 1, ..v2() }.frame(), VrrpChecksum).of(20),
+        case("IPv6 checksum without pseudo-header", Advert { checksum: Checksum::MessageOnly, ..Advert::v6(30) }.frame(), VrrpChecksum).of(30),
+        case("password for a router without", Advert { auth_type: 1, ..v2() }.frame(), VrrpAuthType).of(20),
+        case("no password for a router with", Advert { auth_type: 0, ..pass() }.frame(), VrrpAuthType).of(21),
+        case("wrong password", Advert { auth_data: *b"Secret\0\0", ..pass() }.frame(), VrrpPassword).of(21),
+        case("password with another tail", Advert { auth_data: *b"secret\0x", ..pass() }.frame(), VrrpPassword).of(21),
+        case("v2, other interval", Advert { interval_cs: 200, ..v2() }.frame(), VrrpInterval).of(20),
+        case("interval 0", Advert { interval_cs: 0, ..v3() }.frame(), VrrpZeroInterval).of(10),
+        case("no addresses", Advert { addresses: vec![], ..v3() }.frame(), VrrpNoAddress).of(10),
+        case("unicast to a multicast router", Advert { destination: mapped(OWN4), ..v3() }.frame(), VrrpCast).of(10),
+        case("multicast to a unicast router", Advert::v3(22).frame(), VrrpCast).of(22),
+        case("unicast from a stranger", Advert { source: mapped([192, 0, 2, 3]), destination: mapped(OWN4), ..Advert::v3(22) }.frame(), VrrpSource).of(22),
+        case("IPv6 unicast from a stranger", Advert { source: link_local(3), destination: OWN6, ..Advert::v6(33) }.frame(), VrrpSource).of(33),
+        case("our own address as source", Advert { source: mapped(OWN4), ..v3() }.frame(), VrrpOwnSource).of(10),
+        case("our own IPv6 address as source", Advert { source: OWN6, ..Advert::v6(30) }.frame(), VrrpOwnSource).of(30),
     ]
 }
 
 /// What is news depends on what was heard before.
+#[rustfmt::skip] // A table: one line per case.
 fn news() -> Vec<Case> {
     use Verdict::{AdvertChanged, AdvertUnchanged, VrrpRate};
     let v3 = || Advert::v3(10);
@@ -1048,10 +354,7 @@ fn news() -> Vec<Case> {
     }
     vec![
         named("the same again", again(v3(), AdvertUnchanged)),
-        named(
-            "the same addresses in another order",
-            case("", turned.frame(), AdvertUnchanged).after(straight.frame()),
-        ),
+        named("the same addresses in another order", case("", turned.frame(), AdvertUnchanged).after(straight.frame())),
         named(
             "the same padded",
             again(v3(), AdvertUnchanged).after({
@@ -1060,103 +363,16 @@ fn news() -> Vec<Case> {
                 frame
             }),
         ),
-        named(
-            "another priority",
-            again(
-                Advert {
-                    priority: 101,
-                    ..v3()
-                },
-                AdvertChanged,
-            ),
-        ),
-        named(
-            "another source",
-            again(
-                Advert {
-                    source: mapped([192, 0, 2, 3]),
-                    ..v3()
-                },
-                AdvertChanged,
-            ),
-        ),
-        named(
-            "another interval",
-            again(
-                Advert {
-                    interval_cs: 101,
-                    ..v3()
-                },
-                AdvertChanged,
-            ),
-        ),
-        named(
-            "another address",
-            again(
-                Advert {
-                    addresses: vec![mapped(vip(9))],
-                    ..v3()
-                },
-                AdvertChanged,
-            ),
-        ),
-        named(
-            "another checksum form",
-            again(
-                Advert {
-                    checksum: Checksum::MessageOnly,
-                    ..v3()
-                },
-                AdvertChanged,
-            ),
-        ),
-        named(
-            "priority 0 twice",
-            case(
-                "",
-                Advert {
-                    priority: 0,
-                    ..v3()
-                }
-                .frame(),
-                AdvertChanged,
-            )
-            .after(
-                Advert {
-                    priority: 0,
-                    ..v3()
-                }
-                .frame(),
-            ),
-        ),
-        case(
-            "the same again while Active",
-            Advert::v3(11).frame(),
-            AdvertChanged,
-        )
-        .of(11)
-        .after(Advert::v3(11).frame()),
-        case(
-            "the same again in Handover",
-            Advert::v3(13).frame(),
-            AdvertChanged,
-        )
-        .of(13)
-        .after(Advert::v3(13).frame()),
-        case(
-            "the same again in Initialize",
-            Advert::v3(15).frame(),
-            AdvertUnchanged,
-        )
-        .of(15)
-        .after(Advert::v3(15).frame()),
-        case(
-            "IPv6, the same again",
-            Advert::v6(30).frame(),
-            AdvertUnchanged,
-        )
-        .of(30)
-        .after(Advert::v6(30).frame()),
+        named("another priority", again(Advert { priority: 101, ..v3() }, AdvertChanged)),
+        named("another source", again(Advert { source: mapped([192, 0, 2, 3]), ..v3() }, AdvertChanged)),
+        named("another interval", again(Advert { interval_cs: 101, ..v3() }, AdvertChanged)),
+        named("another address", again(Advert { addresses: vec![mapped(vip(9))], ..v3() }, AdvertChanged)),
+        named("another checksum form", again(Advert { checksum: Checksum::MessageOnly, ..v3() }, AdvertChanged)),
+        named("priority 0 twice", case("", Advert { priority: 0, ..v3() }.frame(), AdvertChanged).after(Advert { priority: 0, ..v3() }.frame())),
+        case("the same again while Active", Advert::v3(11).frame(), AdvertChanged).of(11).after(Advert::v3(11).frame()),
+        case("the same again in Handover", Advert::v3(13).frame(), AdvertChanged).of(13).after(Advert::v3(13).frame()),
+        case("the same again in Initialize", Advert::v3(15).frame(), AdvertUnchanged).of(15).after(Advert::v3(15).frame()),
+        case("IPv6, the same again", Advert::v6(30).frame(), AdvertUnchanged).of(30).after(Advert::v6(30).frame()),
         flood,
         others,
         repeated,
@@ -1282,6 +498,16 @@ fn record_and_event_say_what_the_advertisement_said() {
     assert!(again.at_ns > heard.at_ns);
     assert!(again.repeats(&heard));
     assert_eq!(bench.fast.next_event(), None);
+
+    // News says when the one before it came, event or not.
+    let news = Advert {
+        priority: 78,
+        ..advert
+    };
+    bench.run(LAN, &news.frame());
+    assert_eq!(event.previous_ns, 0);
+    let event = bench.fast.next_event().unwrap();
+    assert_eq!(event.previous_ns, again.at_ns);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ha_common::maps::{Role, VridKey, name};
 use ha_common::net::Family;
 use ha_common::verdict::Verdict;
 
-use crate::bench::{Bench, FOREVER, LAN, PinDir, desired, one, routers, run, slot_of};
+use crate::bench::{Bench, FOREVER, LAN, PinDir, desired, routers, run, slot_of};
 use crate::frames::{Advert, Ipv4, TCP};
 
 fn vip_frame(vrid: u8) -> Vec<u8> {
@@ -159,15 +159,6 @@ fn bpftool_shows_field_names() {
             assert!(dump.contains(field), "{map} has no {field}:\n{dump:.2000}");
         }
     }
-    let node = bench.dataplane.counters().unwrap();
-    assert_eq!(
-        one(&Default::default(), &{
-            let mut only = ha_common::verdict::Verdicts::default();
-            only.vrrp_ttl = node.vrrp_ttl;
-            only
-        }),
-        Verdict::VrrpTtl
-    );
 }
 
 #[test]

@@ -389,7 +389,7 @@ const TABLE: &[Row] = &[
     (From::Follower, On::Reconfigure, "Backup of 10.0.0.9 every 1 s down +3.8046875 PeerSilent", ""),
 
     (From::Active, On::Startup, "=", ""),
-    (From::Active, On::Shutdown, "Active adver +1 lease +2.49609375 answer +0 leaving +2.49609375", "resign, serve +2.49609375"),
+    (From::Active, On::Shutdown, "Active adver +1 lease +2.49609375 answer +0 leaving +2.49609375", "resign"),
     (From::Active, On::EarlyTimeout, "=", ""),
     (From::Active, On::Deadline, "Active adver +2 lease +3 answer +0", "advert 100"),
     (From::Active, On::Resignation, "Active adver +1.5 lease +3 answer +0.75", "advert 100"),
@@ -431,7 +431,7 @@ const TABLE: &[Row] = &[
     (From::Leaving, On::EqualAbove, "Initialize Stopped", "hand over +0.6, remove after 100ms, A>I"),
     (From::Leaving, On::EqualBelow, "Initialize Stopped", "hand over +0.6, remove after 100ms, A>I"),
     (From::Leaving, On::Lower, "Initialize Stopped", "hand over +0.6, remove after 100ms, A>I"),
-    (From::Leaving, On::AdvertSent, "=", ""),
+    (From::Leaving, On::AdvertSent, "=", "serve +1.99609375"),
     (From::Leaving, On::Up, "=", ""),
     (From::Leaving, On::Down, "Initialize Stopped", "close, remove after 0ns, A>I"),
     (From::Leaving, On::Missing, "Initialize Stopped", "close, remove after 0ns, A>I"),

@@ -88,6 +88,11 @@ impl Agent {
         )
     }
 
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        config(&self.folder)
+    }
+
     /// Its control socket.
     pub fn socket(&self) -> PathBuf {
         self.folder.join("run/control.sock")

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use super::node::{INTERFACE, Node};
+use crate::cmd;
 
 /// `r0 = XDP_PASS; exit` in the kernel's instruction encoding.
 const PASS: [u64; 2] = [0x0000_0002_0000_00b7, 0x95];
@@ -41,15 +42,12 @@ pub fn attach_foreign(node: &Node) -> Result<u64> {
     // bpffs allows no dots in names.
     let pin = PathBuf::from(format!("{}-foreign", node.pins().display()));
     load(&pin).context("load a foreign XDP program")?;
-    let attached = node.netns.ip(&[
-        "link",
-        "set",
-        "dev",
-        INTERFACE,
-        "xdp",
-        "pinned",
-        &pin.to_string_lossy(),
-    ]);
+    // Not `ip -n`, which hides the BPF file system.
+    let mut attach = node.netns.tool("ip");
+    attach
+        .args(["link", "set", "dev", INTERFACE, "xdp", "pinned"])
+        .arg(&pin);
+    let attached = cmd::stdout(&mut attach);
     // The link keeps the program; the pin has done its part.
     fs::remove_file(&pin)?;
     attached?;
