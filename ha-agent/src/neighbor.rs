@@ -157,8 +157,8 @@ impl Announcer {
         }
     }
 
-    /// A rival was heard: a burst now, or when the last one is `conflict_gap` ago. A slot that is
-    /// not running stays so.
+    /// A rival was heard: a burst now, or when the last one that answered a rival is `conflict_gap`
+    /// ago. A slot that is not running stays so.
     pub fn conflict(&mut self, slot: u32, now: Instant) {
         if let Some(running) = self.slots.get_mut(&slot) {
             running.schedule.conflict(now);
@@ -255,6 +255,10 @@ fn frames(target: &Target) -> Vec<Frame> {
         .collect()
 }
 
+/// Shortest time between a takeover's burst and the answer to a rival: a rival that yields says
+/// so once, in the same millisecond.
+const BURST_GAP: Duration = Duration::from_millis(100);
+
 /// What came of offering one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sent {
@@ -274,8 +278,12 @@ struct Schedule {
     burst_at: Option<Instant>,
     repeat_at: Option<Instant>,
     refresh_at: Option<Instant>,
-    /// When the last burst began.
+    /// The burst that answers a rival, when one is due.
+    conflict_at: Option<Instant>,
+    /// When the last burst of any kind began.
     last_burst: Option<Instant>,
+    /// When the last one that answered a rival began.
+    last_conflict: Option<Instant>,
     /// What is being sent: rounds left, and the next frame of the current round.
     sending: Option<(u32, usize)>,
     /// No attempt before this time.
@@ -289,7 +297,9 @@ impl Schedule {
             burst_at: None,
             repeat_at: None,
             refresh_at: None,
+            conflict_at: None,
             last_burst: None,
+            last_conflict: None,
             sending: None,
             not_before: None,
         }
@@ -301,10 +311,16 @@ impl Schedule {
     }
 
     fn conflict(&mut self, now: Instant) {
-        let allowed = self
-            .last_burst
-            .map_or(now, |last| now.max(last + self.announce.conflict_gap));
-        self.burst_at = Some(self.burst_at.map_or(allowed, |at| at.min(allowed)));
+        // A takeover's own burst does not use up the answer: a partition may heal right after it.
+        let gaps = [
+            (self.last_conflict, self.announce.conflict_gap),
+            (self.last_burst, BURST_GAP.min(self.announce.conflict_gap)),
+        ];
+        let allowed = gaps
+            .into_iter()
+            .filter_map(|(last, gap)| Some(last? + gap))
+            .fold(now, Instant::max);
+        self.conflict_at = Some(self.conflict_at.map_or(allowed, |at| at.min(allowed)));
     }
 
     fn reconfigure(&mut self, announce: Announce, now: Instant) {
@@ -318,10 +334,15 @@ impl Schedule {
         let due = if self.sending.is_some() {
             Some(Instant(0))
         } else {
-            [self.burst_at, self.repeat_at, self.refresh_at]
-                .into_iter()
-                .flatten()
-                .min()
+            [
+                self.burst_at,
+                self.conflict_at,
+                self.repeat_at,
+                self.refresh_at,
+            ]
+            .into_iter()
+            .flatten()
+            .min()
         };
         due.map(|due| self.not_before.map_or(due, |at| at.max(due)))
     }
@@ -367,7 +388,12 @@ impl Schedule {
             rounds = rounds.max(self.announce.repeat_count);
             is_burst = true;
         }
-        if due(self.burst_at) {
+        let conflict = due(self.conflict_at);
+        if conflict {
+            self.conflict_at = None;
+            self.last_conflict = Some(now);
+        }
+        if conflict || due(self.burst_at) {
             self.burst_at = None;
             rounds = rounds.max(self.announce.count);
             is_burst = true;
@@ -600,12 +626,12 @@ mod tests {
     }
 
     #[test]
-    fn a_conflict_right_after_takeover_waits_for_the_gap() {
+    fn a_conflict_right_after_takeover_is_answered_after_a_pause() {
         let mut clock = Clock::new(ANNOUNCE);
         clock.until(0);
         clock.schedule.conflict(at(1));
         clock.until(4_000);
-        assert_eq!(clock.log, [(0, 10), (1_000, 10)]);
+        assert_eq!(clock.log, [(0, 10), (100, 10)]);
     }
 
     #[test]

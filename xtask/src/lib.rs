@@ -6,6 +6,7 @@
 //! processes) and [`workspace`] (where things are).
 
 pub mod apt;
+pub mod bench;
 pub mod build;
 pub mod build_ebpf;
 pub mod cmd;

@@ -1,9 +1,12 @@
 //! What this machine is, and what it permits us.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Result, bail};
+
+use crate::cmd;
 
 /// Capabilities the namespace labs and packet tests use, by their bit in `linux/capability.h`.
 const LAB_CAPABILITIES: [(u32, &str); 3] = [
@@ -61,14 +64,35 @@ impl Privilege {
     }
 }
 
-/// Refuses, with the fix, unless namespaces and BPF programs can be made here.
+/// Refuses, with the fix, unless namespaces and BPF programs can be made here; mounts the BPF
+/// filesystem where there is none.
 pub fn require_lab(verb: &str) -> Result<()> {
     match Privilege::probe().lab_obstacle() {
-        None => Ok(()),
+        None => mount_bpffs(),
         Some(obstacle) => bail!(
             "`cargo xtask {verb}` {obstacle} to make network namespaces and load the XDP program; run it as: sudo -E env \"PATH=$PATH\" cargo xtask {verb}"
         ),
     }
+}
+
+/// Where systemd mounts the BPF filesystem; a machine without systemd may have none.
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// Mounts the BPF filesystem unless it is there, and says so.
+pub fn mount_bpffs() -> Result<()> {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    if has_bpffs(&mounts) {
+        return Ok(());
+    }
+    println!("mount     bpf filesystem on {BPFFS}");
+    cmd::run(Command::new("mount").args(["-t", "bpf", "bpf", BPFFS]))
+}
+
+fn has_bpffs(mounts: &str) -> bool {
+    mounts.lines().any(|line| {
+        let mut fields = line.split(' ').skip(1);
+        fields.next() == Some(BPFFS) && fields.next() == Some("bpf")
+    })
 }
 
 /// Debian, Ubuntu or a relative, with apt.
@@ -127,6 +151,16 @@ mod tests {
         let privilege = Privilege::parse(ROOT);
         assert!(privilege.is_root());
         assert_eq!(privilege.lab_obstacle(), None);
+    }
+
+    #[test]
+    fn a_mounted_bpf_filesystem_is_recognized() {
+        assert!(has_bpffs(
+            "proc /proc proc rw 0 0\nbpf /sys/fs/bpf bpf rw 0 0\n"
+        ));
+        assert!(!has_bpffs(
+            "sysfs /sys sysfs rw 0 0\ntmpfs /sys/fs/bpf tmpfs rw 0 0\n"
+        ));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{build, build_ebpf, demo, test, tidy};
+use xtask::{bench, build, build_ebpf, demo, test, tidy};
 
 /// Builds, tests and checks ha-agent; each verb installs what it needs and says so.
 #[derive(Parser)]
@@ -23,6 +23,8 @@ enum Verb {
     Demo(demo::Options),
     /// Run every test; the last line is `N passed, N failed[, N skipped]`
     Test(test::Options),
+    /// Measure ha-agent beside keepalived
+    Bench(bench::Options),
     /// Check the rules of this codebase that the compiler does not know
     Tidy,
 }
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Verb::Build => build::run(),
         Verb::Demo(options) => demo::run(&options),
         Verb::Test(options) => return code(test::run(&options)),
+        Verb::Bench(options) => bench::run(&options),
         Verb::Tidy => tidy::run(),
     };
     code(done.map(|()| ExitCode::SUCCESS))

@@ -72,7 +72,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 fn prepare(report: &mut Report) -> bool {
     let obstacle = Privilege::probe().lab_obstacle();
     if obstacle.is_none()
-        && let Err(e) = packages::ensure()
+        && let Err(e) = packages::ensure().and_then(|()| machine::mount_bpffs())
     {
         report.add("packages", &Outcome::failure("packages", format!("{e:#}")));
     }

@@ -7,7 +7,7 @@ use ha_common::maps::MAX_PEERS;
 use super::address::{self, is_link_local};
 use super::file::{File, repeated_fences};
 use super::model::XdpMode;
-use super::report::{Report, Span};
+use super::report::Report;
 use crate::vrrp::types::Family;
 
 /// Checks the file as a whole.
@@ -34,19 +34,11 @@ pub(super) fn file(report: &mut Report<'_>, file: &File) {
     }
 }
 
-/// The line of a place, counted from 1.
-fn line(report: &Report<'_>, at: &Span) -> usize {
-    report
-        .place(at)
-        .position
-        .map_or(0, |position| position.line)
-}
-
 fn names(report: &mut Report<'_>, file: &File) {
     let mut seen = BTreeMap::new();
     for name in file.instances.iter().filter_map(|i| i.name.as_ref()) {
         if let Some(first) = seen.get(name.get_ref()) {
-            let line = line(report, first);
+            let line = report.line(first);
             let message = format!("instance {} is in line {line} already", name.get_ref());
             report.error(name.span(), message, "give it another name");
         } else {
@@ -66,7 +58,7 @@ fn routers(report: &mut Report<'_>, file: &File) {
         };
         let key = (interface.get_ref(), family as u8, *vrid.get_ref());
         if let Some(first) = seen.get(&key) {
-            let line = line(report, first);
+            let line = report.line(first);
             let message = format!(
                 "vrid {} is in line {line} already, for {} on {}",
                 vrid.get_ref(),
@@ -93,7 +85,7 @@ fn addresses(report: &mut Report<'_>, file: &File) {
             // A link-local address belongs to its link (RFC 4007): two links, two addresses.
             let key = (address, interface.filter(|_| is_link_local(address)));
             if let Some(first) = seen.get(&key) {
-                let line = line(report, first);
+                let line = report.line(first);
                 let message = format!("{address} is in line {line} already");
                 report.error(vip.span(), message, "keep one of them");
             } else {

@@ -151,19 +151,14 @@ fn of_instance(old: &Instance, new: &Instance, index: usize) -> Vec<Change> {
         .map(|key| restart(format!("{}: {key}", new.name)))
         .collect();
     // What needs a restart is not a reloadable difference as well.
-    let followed = crate::vrrp::Config {
-        vrid: new.router.vrid,
-        family: new.router.family,
-        version: new.router.version,
-        ..router.clone()
-    };
-    if followed != new.router {
+    let followed = reloadable(old, new);
+    if followed.router != *router {
         found.push(Change::Router { index });
     }
-    if *addresses != new.addresses {
+    if followed.addresses != *addresses {
         found.push(Change::Addresses { index });
     }
-    if *announce != new.announce {
+    if followed.announce != *announce {
         found.push(Change::Announce { index });
     }
     found

@@ -11,20 +11,16 @@ use ha_common::maps::{DEFAULT_MAX_INSTANCES, DEFAULT_MAX_VIPS};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::address;
-use super::keys::{Key, Table};
-use super::model::{Agent, Announce, LogLevel, Scope, VirtualAddress, XdpMode};
+use super::keys::Table;
+use super::model::{Agent, Announce, LogLevel, VirtualAddress, XdpMode};
 use super::report::{Report, Span};
 use super::section::{
     Item, Section, boolean, choice, entries, entry_text, for_example, integer, length, length_in,
     text,
 };
+use super::values::{folder, host, interface, named, virtual_address};
 use crate::vrrp::types::{Checksum, Family, Priority, Version, Vrid};
 
-/// Longest interface name, in bytes (IFNAMSIZ with its terminating zero is 16).
-const INTERFACE_NAME: usize = 15;
-/// Longest instance name, in bytes: it stands in one column of the status table.
-const INSTANCE_NAME: usize = 64;
 /// Longest run_dir, in bytes: a socket's path below it has 107 (`sockaddr_un`).
 const RUN_DIR: usize = 80;
 
@@ -130,7 +126,7 @@ fn read_agent(
     let nothing = DeTable::new();
     let section = section.unwrap_or_else(|| Section::open(report, Table::Agent, 0..0, &nothing));
     let s = &section;
-    let router_id = s.optional(report, "router_id", |r, k, v| named(r, k, v, INSTANCE_NAME));
+    let router_id = s.optional(report, "router_id", named);
     let run_dir = s.optional(report, "run_dir", |r, k, v| {
         let path = folder(r, k, v)?;
         if path.as_os_str().len() > RUN_DIR {
@@ -202,7 +198,7 @@ fn read_instance(report: &mut Report<'_>, s: &Section<'_>) -> InstanceTable {
     let hundred = Priority::try_from(100).unwrap_or(Priority::OWNER);
     let mut table = InstanceTable {
         header: s.header.clone(),
-        name: s.required(report, "name", |r, k, v| named(r, k, v, INSTANCE_NAME)),
+        name: s.required(report, "name", named),
         interface: s.required(report, "interface", |r, k, v| {
             text(r, k, v).and_then(|t| interface(r, k, v, t))
         }),
@@ -298,119 +294,6 @@ fn read_announce(report: &mut Report<'_>, s: &Section<'_>) -> Announce {
         refresh: or(refresh, seconds(60)),
         conflict_gap: or(gap, seconds(1)),
     }
-}
-
-/// A name for people and for the command line.
-fn named(report: &mut Report<'_>, key: Key, item: Item<'_>, longest: usize) -> Option<String> {
-    let name = text(report, key, item)?;
-    let message = if name.is_empty() {
-        format!("{} is empty", key.0)
-    } else if name.len() > longest {
-        format!("{} has {} bytes, more than {longest}", key.0, name.len())
-    } else if name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
-        format!("{} has a blank, a slash or a control character", key.0)
-    } else {
-        return Some(name.to_owned());
-    };
-    report.error(item.span(), message, for_example(key));
-    None
-}
-
-/// What the kernel takes for an interface name (`dev_valid_name`).
-fn interface(report: &mut Report<'_>, key: Key, item: Item<'_>, name: &str) -> Option<String> {
-    let stranger = |c: char| c.is_whitespace() || c.is_control() || c == '/' || c == ':';
-    let wrong = if name.is_empty() {
-        "is empty".to_owned()
-    } else if name.len() > INTERFACE_NAME {
-        format!("has {} bytes, more than {INTERFACE_NAME}", name.len())
-    } else if name == "." || name == ".." || name.contains(stranger) {
-        "is . or .., or has a slash, a colon or a blank".to_owned()
-    } else {
-        return Some(name.to_owned());
-    };
-    let message = format!("interface name {name:?} {wrong}");
-    report.error(item.span(), message, for_example(key));
-    None
-}
-
-fn folder(report: &mut Report<'_>, key: Key, item: Item<'_>) -> Option<PathBuf> {
-    let path = text(report, key, item)?;
-    if path.starts_with('/') && !path.contains('\0') && !path.split('/').any(|part| part == "..") {
-        return Some(PathBuf::from(path));
-    }
-    let message = format!(
-        "{} must be an absolute path without .., not {path:?}",
-        key.0
-    );
-    report.error(item.span(), message, for_example(key));
-    None
-}
-
-fn host(report: &mut Report<'_>, key: Key, item: Item<'_>, text: &str) -> Option<IpAddr> {
-    let text = text.trim();
-    match address::host(text) {
-        Ok(address) => Some(address),
-        Err(_) if text.contains('/') && address::host_prefix(text).is_ok() => {
-            let message = format!("{} takes an address without a prefix length", key.0);
-            let (address, _) = text.split_once('/').unwrap_or((text, ""));
-            report.error(item.span(), message, format!("write \"{address}\""));
-            None
-        }
-        Err(wrong) => {
-            report.error(item.span(), format!("{}: {wrong}", key.0), wrong.fix());
-            None
-        }
-    }
-}
-
-fn virtual_address(report: &mut Report<'_>, key: Key, item: Item<'_>) -> Option<VirtualAddress> {
-    let (written, at, scope) = match item.get_ref() {
-        DeValue::String(written) => (&**written, item.span(), None),
-        DeValue::Table(entries) => {
-            let s = Section::open(report, Table::Address, item.span(), entries);
-            let scope = s.optional(report, "scope", |r, k, v| {
-                let words = [
-                    ("global", Scope::Global),
-                    ("site", Scope::Site),
-                    ("link", Scope::Link),
-                    ("host", Scope::Host),
-                ];
-                choice(r, k, v, &words)
-            });
-            let written = s.required(report, "address", text)?;
-            (*written.get_ref(), written.span(), scope)
-        }
-        _ => {
-            let message = "an entry of addresses must be a text, or a table with address and scope";
-            report.error(item.span(), message, for_example(key));
-            return None;
-        }
-    };
-    let prefix = match address::host_prefix(written) {
-        Ok(prefix) => prefix,
-        Err(wrong) => {
-            report.error(at, format!("addresses: {wrong}"), wrong.fix());
-            return None;
-        }
-    };
-    // The kernel takes the scope of an IPv6 address from its bits.
-    let own = if address::is_link_local(prefix.address) {
-        Scope::Link
-    } else {
-        Scope::Global
-    };
-    if let Some(scope) = &scope
-        && prefix.address.is_ipv6()
-        && *scope.get_ref() != own
-    {
-        let message = format!("{} has the scope of its prefix, no other", prefix.address);
-        report.warning(scope.span(), message, "remove scope: it is for IPv4");
-    }
-    let scope = match scope {
-        Some(scope) if prefix.address.is_ipv4() => *scope.get_ref(),
-        _ => own,
-    };
-    Some(VirtualAddress { prefix, scope })
 }
 
 /// Interfaces named twice, in a list that should name each once.

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::address::{self, contains, is_link_local};
-use super::diagnostic::{Diagnostic, Place};
+use super::diagnostic::Diagnostic;
 use super::model::{Config, Instance};
+use super::report::{Report, Span};
 use super::{Loaded, suggest};
 use crate::vrrp::types::{Family, Prefix, Priority, family_of};
 
@@ -21,55 +22,60 @@ pub struct HostInterface {
 /// Where the parts of a configuration are written that the host can disagree with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
+    pub(super) file: String,
+    pub(super) text: String,
     pub(super) instances: Vec<InstancePlaces>,
-    pub(super) fences: Vec<Place>,
+    pub(super) fences: Vec<Span>,
 }
 
-/// The places of one instance.
+/// The places of one instance; the header stands for a key that is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct InstancePlaces {
-    pub(super) interface: Place,
-    pub(super) priority: Place,
-    pub(super) source: Place,
-    pub(super) addresses: Vec<Place>,
-    pub(super) peers: Vec<Place>,
+    pub(super) interface: Span,
+    pub(super) priority: Span,
+    pub(super) source: Span,
+    pub(super) addresses: Vec<Span>,
+    pub(super) peers: Vec<Span>,
 }
 
-/// Compares a configuration with the interfaces of the host. Warnings only: an interface may
-/// come, and an address may change, while the agent runs.
+/// Compares a configuration with the interfaces of the host. Warnings only, in the order of the
+/// file: an interface may come, and an address may change, while the agent runs.
 #[must_use]
 pub fn against_host(loaded: &Loaded, host: &[HostInterface]) -> Vec<Diagnostic> {
     let Loaded { config, places, .. } = loaded;
     let lent = lent(config);
-    let mut found = Vec::new();
-    for (name, place) in config.agent.fence_interfaces.iter().zip(&places.fences) {
+    let mut report = Report::new(&places.file, &places.text);
+    for (name, at) in config.agent.fence_interfaces.iter().zip(&places.fences) {
         if !host.iter().any(|interface| interface.name == *name) {
-            found.push(missing(place, name, host));
+            missing(&mut report, at, name, host);
         }
     }
-    for (instance, places) in config.instances.iter().zip(&places.instances) {
-        let interface = host.iter().find(|i| i.name == instance.interface);
-        match interface {
+    for (instance, at) in config.instances.iter().zip(&places.instances) {
+        match host.iter().find(|i| i.name == instance.interface) {
+            None => missing(&mut report, &at.interface, &instance.interface, host),
             Some(interface) => {
                 let local = local(&lent, interface, instance.router.family);
-                found.extend(sources(instance, places, interface, &local));
-                found.extend(virtual_addresses(instance, places, interface, &local));
+                source(&mut report, instance, at, interface, &local);
+                if instance.router.priority == Priority::OWNER {
+                    owner(&mut report, instance, at, interface);
+                } else if !local.is_empty() {
+                    subnets(&mut report, instance, at, &local);
+                }
             }
-            None => found.push(missing(&places.interface, &instance.interface, host)),
         }
-        found.extend(own_peers(&lent, instance, places, host));
+        own_peers(&mut report, &lent, instance, at, host);
     }
-    found
+    report.found()
 }
 
-fn missing(place: &Place, name: &str, host: &[HostInterface]) -> Diagnostic {
+fn missing(report: &mut Report<'_>, at: &Span, name: &str, host: &[HostInterface]) {
     let names: Vec<&str> = host.iter().map(|interface| &*interface.name).collect();
     let fix = match suggest::nearest(name, names.iter().copied()) {
         Some(near) => format!("create it, or did you mean {near}?"),
         None => format!("create it, or use one of {}", names.join(", ")),
     };
     let message = format!("interface {name} does not exist: the agent waits for it");
-    Diagnostic::warning(place.clone(), message, fix)
+    report.warning(at.clone(), message, fix);
 }
 
 /// The virtual addresses that are on an interface only while this node is Active.
@@ -88,107 +94,109 @@ fn local(lent: &HashSet<IpAddr>, interface: &HostInterface, family: Family) -> V
         .collect()
 }
 
-fn sources(
+fn source(
+    report: &mut Report<'_>,
     instance: &Instance,
-    places: &InstancePlaces,
+    at: &InstancePlaces,
     interface: &HostInterface,
     local: &[Prefix],
-) -> Option<Diagnostic> {
+) {
     let name = &interface.name;
-    if let Some(source) = instance.source {
-        let there = interface.addresses.iter().any(|own| own.address == source);
-        return (!there).then(|| {
-            let message = format!("source {source} is not on {name}: the instance waits for it");
-            let fix = format!("add {source} to {name}, or remove source");
-            Diagnostic::warning(places.source.clone(), message, fix)
-        });
+    match instance.source {
+        Some(source) => {
+            if !interface.addresses.iter().any(|own| own.address == source) {
+                report.warning(
+                    at.source.clone(),
+                    format!("source {source} is not on {name}: the instance waits for it"),
+                    format!("add {source} to {name}, or remove source"),
+                );
+            }
+        }
+        None => {
+            if local.is_empty() {
+                let family = address::name(instance.router.family);
+                report.warning(
+                    at.interface.clone(),
+                    format!("{name} has no {family} address to send from: the instance waits"),
+                    format!("add an {family} address to {name}"),
+                );
+            }
+        }
     }
-    local.is_empty().then(|| {
-        let family = address::name(instance.router.family);
-        let message = format!("{name} has no {family} address to send from: the instance waits");
-        let fix = format!("add an {family} address to {name}");
-        Diagnostic::warning(places.interface.clone(), message, fix)
-    })
 }
 
-fn virtual_addresses(
+fn owner(
+    report: &mut Report<'_>,
     instance: &Instance,
-    places: &InstancePlaces,
+    at: &InstancePlaces,
     interface: &HostInterface,
-    local: &[Prefix],
-) -> Vec<Diagnostic> {
-    let name = &interface.name;
-    let mut found = Vec::new();
-    for (vip, place) in instance.addresses.iter().zip(&places.addresses) {
-        let Prefix { address, len } = vip.prefix;
-        let on_it = interface.addresses.iter().any(|own| own.address == address);
-        if instance.router.priority == Priority::OWNER {
-            if !on_it {
-                let message = format!(
-                    "priority 255 is for the address owner, but {address} is not on {name}"
-                );
-                let fix = "priority = 254 or less";
-                found.push(Diagnostic::warning(places.priority.clone(), message, fix));
-            }
-            continue;
-        }
-        if local.is_empty() || is_link_local(address) {
-            continue;
-        }
-        let around: Vec<&Prefix> = local
-            .iter()
-            .filter(|own| contains(**own, address))
-            .collect();
-        if around.is_empty() {
-            let message =
-                format!("{address} is in no subnet of {name}: neighbours do not ask for it");
-            let subnets: Vec<_> = local
-                .iter()
-                .filter(|own| !is_link_local(own.address))
-                .map(ToString::to_string)
-                .collect();
-            let fix = if subnets.is_empty() {
-                format!("give {name} an address of that subnet, or keep it if it is routed here")
-            } else {
-                format!(
-                    "use the subnet of {}, or keep it if it is routed here",
-                    subnets.join(", ")
-                )
-            };
-            found.push(Diagnostic::warning(place.clone(), message, fix));
-        } else if len != address::bits(family_of(address))
-            && around.iter().all(|own| own.len != len)
-        {
-            let own = around[0];
-            let message = format!(
-                "{address}/{len} adds a route for /{len}, but the subnet is /{}",
-                own.len
+) {
+    for vip in &instance.addresses {
+        let address = vip.prefix.address;
+        if !interface.addresses.iter().any(|own| own.address == address) {
+            let name = &interface.name;
+            report.warning(
+                at.priority.clone(),
+                format!("priority 255 is for the address owner, but {address} is not on {name}"),
+                "priority = 254 or less",
             );
-            let fix = format!("write {address}/{}, or {address} alone", own.len);
-            found.push(Diagnostic::warning(place.clone(), message, fix));
         }
     }
-    found
+}
+
+fn subnets(report: &mut Report<'_>, instance: &Instance, at: &InstancePlaces, local: &[Prefix]) {
+    let name = &instance.interface;
+    for (vip, at) in instance.addresses.iter().zip(&at.addresses) {
+        let Prefix { address, len } = vip.prefix;
+        if is_link_local(address) {
+            continue;
+        }
+        let single_host = len == address::bits(family_of(address));
+        let around = || local.iter().filter(|own| contains(**own, address));
+        match around().next() {
+            None => report.warning(
+                at.clone(),
+                format!("{address} is in no subnet of {name}: neighbours do not ask for it"),
+                elsewhere(name, local),
+            ),
+            Some(own) if !single_host && around().all(|own| own.len != len) => report.warning(
+                at.clone(),
+                format!(
+                    "{address}/{len} adds a route for /{len}, but the subnet is /{}",
+                    own.len
+                ),
+                format!("write {address}/{}, or {address} alone", own.len),
+            ),
+            Some(_) => {}
+        }
+    }
+}
+
+fn elsewhere(name: &str, local: &[Prefix]) -> String {
+    match local.iter().find(|own| !is_link_local(own.address)) {
+        Some(own) => format!("use the subnet of {own}, or keep it if it is routed here"),
+        None => format!("give {name} an address of that subnet, or keep it if it is routed here"),
+    }
 }
 
 /// A file copied from the peer names this host as its own peer.
 fn own_peers(
+    report: &mut Report<'_>,
     lent: &HashSet<IpAddr>,
     instance: &Instance,
-    places: &InstancePlaces,
+    at: &InstancePlaces,
     host: &[HostInterface],
-) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    for (peer, place) in instance.peers.iter().zip(&places.peers) {
-        let mut all = host
-            .iter()
-            .flat_map(|i| i.addresses.iter().map(move |own| (i, own)));
-        let own = all.find(|(_, own)| own.address == *peer && !lent.contains(peer));
-        if let Some((interface, _)) = own {
-            let message = format!("peer {peer} is this host, on {}", interface.name);
-            let fix = "write the other router's address: a pair's files are not the same";
-            found.push(Diagnostic::warning(place.clone(), message, fix));
+) {
+    for (peer, at) in instance.peers.iter().zip(&at.peers) {
+        let has = |i: &&HostInterface| i.addresses.iter().any(|own| own.address == *peer);
+        if let Some(interface) = host.iter().find(has)
+            && !lent.contains(peer)
+        {
+            report.warning(
+                at.clone(),
+                format!("peer {peer} is this host, on {}", interface.name),
+                "write the other router's address: a pair's files are not the same",
+            );
         }
     }
-    found
 }

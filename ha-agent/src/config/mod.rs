@@ -25,11 +25,13 @@ mod report;
 mod section;
 mod suggest;
 mod syntax;
+mod values;
 
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+use toml::Spanned;
 use toml::de::DeTable;
 
 pub use changes::{Change, changes, reloadable};
@@ -111,17 +113,16 @@ pub fn parse(name: &str, text: &str) -> Result<Loaded, Diagnostics> {
     let tables = file.instances.iter();
     let instances: Vec<_> = tables.map(|t| check::instance(&mut report, t)).collect();
     across::file(&mut report, &file);
-    let places = places(&report, &file);
     let errors = report.errors();
     let found = report.found();
     match instances.into_iter().collect() {
         Some(instances) if errors == 0 => Ok(Loaded {
+            places: places(name, text, &file),
             config: Config {
                 agent: file.agent.agent,
                 instances,
             },
             warnings: found,
-            places,
         }),
         _ => Err(Diagnostics(found)),
     }
@@ -137,33 +138,21 @@ fn host_name() -> String {
     }
 }
 
-fn places(report: &Report<'_>, file: &file::File) -> Places {
+fn places(name: &str, text: &str, file: &file::File) -> Places {
     let instances = file.instances.iter().map(|table| {
-        let or_header =
-            |at: Option<report::Span>| report.place(&at.unwrap_or_else(|| table.header.clone()));
+        let or_header = |at: Option<report::Span>| at.unwrap_or_else(|| table.header.clone());
         host::InstancePlaces {
-            interface: or_header(table.interface.as_ref().map(toml::Spanned::span)),
-            priority: or_header(table.priority.as_ref().map(toml::Spanned::span)),
-            source: or_header(table.source.as_ref().map(toml::Spanned::span)),
-            addresses: table
-                .vips()
-                .iter()
-                .map(|vip| report.place(&vip.span()))
-                .collect(),
-            peers: table
-                .peer_list()
-                .iter()
-                .map(|peer| report.place(&peer.span()))
-                .collect(),
+            interface: or_header(table.interface.as_ref().map(Spanned::span)),
+            priority: or_header(table.priority.as_ref().map(Spanned::span)),
+            source: or_header(table.source.as_ref().map(Spanned::span)),
+            addresses: table.vips().iter().map(Spanned::span).collect(),
+            peers: table.peer_list().iter().map(Spanned::span).collect(),
         }
     });
     Places {
+        file: name.to_owned(),
+        text: text.to_owned(),
         instances: instances.collect(),
-        fences: file
-            .agent
-            .fences
-            .iter()
-            .map(|fence| report.place(&fence.span()))
-            .collect(),
+        fences: file.agent.fences.iter().map(Spanned::span).collect(),
     }
 }

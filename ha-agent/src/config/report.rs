@@ -64,9 +64,14 @@ impl<'t> Report<'t> {
         self.found.into_iter().map(|(_, found)| found).collect()
     }
 
+    /// The line of the bytes, counted from 1.
+    pub(super) fn line(&self, at: &Span) -> usize {
+        self.lines.partition_point(|&start| start <= at.start)
+    }
+
     /// Where the bytes are.
     pub(super) fn place(&self, at: &Span) -> Place {
-        let index = self.lines.partition_point(|&start| start <= at.start) - 1;
+        let index = self.line(at) - 1;
         let start = self.lines[index];
         let rest = &self.text[start..];
         let line = rest.split('\n').next().unwrap_or(rest);
@@ -142,8 +147,8 @@ mod tests {
     #[test]
     fn columns_count_characters_and_the_caret_stands_below() {
         assert_eq!(
-            shown("a = 1\n\tü = \"é\" x\r\n", 15),
-            "f:2:9: error: m\n    ü = \"é\" x\n           ^\n  fix: x"
+            shown("a = 1\n\tü = \"é\" x\r\n", 17),
+            "f:2:10: error: m\n    ü = \"é\" x\n            ^\n  fix: x"
         );
     }
 

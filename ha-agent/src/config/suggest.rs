@@ -57,7 +57,8 @@ pub(super) fn from_keepalived(key: &str) -> Option<&'static str> {
 
 /// Whether a key holds a secret, or was meant to.
 pub(super) fn is_secret(key: &str) -> bool {
-    key == "auth_pass" || nearest(key, ["password"]).is_some()
+    // The length first: it is asked of every word of a line.
+    (5..=11).contains(&key.len()) && (key == "auth_pass" || nearest(key, ["password"]).is_some())
 }
 
 /// Edit distance with swapped neighbours as one slip (optimal string alignment).

@@ -134,10 +134,33 @@ fn the_rest_needs_a_restart() {
 }
 
 #[test]
-fn another_family_is_a_restart_and_other_addresses() {
-    let found = after(&[("[\"10.0.0.1/24\"]", "[\"fe80::1/64\"]")]);
-    let rest = [Change::Router { index: 0 }, Change::Addresses { index: 0 }];
-    assert_eq!(found, [restart("A: family"), rest.to_vec()].concat());
+fn what_is_checked_for_another_protocol_is_not_followed() {
+    let other_family = [("[\"10.0.0.1/24\"]", "[\"fe80::1/64\"]")];
+    assert_eq!(after(&other_family), restart("A: family"));
+    let other_version = [("vrid = 51", "vrid = 51\nversion = 2\npriority = 90")];
+    assert_eq!(after(&other_version), restart("A: version"));
+    let other_vrid = after(&[("vrid = 51", "vrid = 53\npriority = 90")]);
+    assert_eq!(
+        other_vrid,
+        [restart("A: vrid"), vec![Change::Router { index: 0 }]].concat()
+    );
+}
+
+#[test]
+fn reloadable_takes_over_what_was_told_and_nothing_else() {
+    let text = |more: &str| {
+        let text = PAIR.replacen("vrid = 51", &format!("vrid = 51\n{more}"), 1);
+        config::parse("f.toml", &text).unwrap().config
+    };
+    let old = text("");
+    let mut new = text("priority = 90\nsource = \"10.0.0.9\"\nannounce = { count = 1 }");
+    let merged = config::reloadable(&old.instances[0], &new.instances[0]);
+    new.instances[0].source = None;
+    assert_eq!(merged, new.instances[0]);
+    let other_family = PAIR.replace("10.0.0.1/24", "fe80::1/64");
+    let other_family = config::parse("f.toml", &other_family).unwrap().config;
+    let merged = config::reloadable(&old.instances[0], &other_family.instances[0]);
+    assert_eq!(merged, old.instances[0]);
 }
 
 #[test]

@@ -72,6 +72,9 @@ impl Random {
     }
 }
 
+/// The number of whichever node is Active.
+pub(crate) const ACTIVE: usize = usize::MAX;
+
 /// Something done to the network or to a node.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
@@ -181,7 +184,7 @@ struct Node {
     address: IpAddr,
     config: Config,
     process: Option<Router>,
-    queue: VecDeque<Input>,
+    queue: VecDeque<Queued>,
     frozen_until: Instant,
     kernel: Kernel,
     link: bool,
@@ -199,6 +202,8 @@ struct Node {
     last_run: Option<(usize, Priority, Centiseconds)>,
     /// When a resignation makes this Backup take over at the latest.
     resignation_due: Option<Instant>,
+    /// The next [`Event::Wake`].
+    wake: Option<Instant>,
     /// When a fault was last done to it, or ends.
     touched: Instant,
     /// When its role last changed.
@@ -210,6 +215,18 @@ impl Node {
         self.process.as_ref().map(|router| router.state().name())
     }
 
+    /// Stops gracefully.
+    fn leaves(&self) -> bool {
+        let state = self.process.as_ref().map(Router::state);
+        matches!(
+            state,
+            Some(State::Active {
+                leaving: Some(_),
+                ..
+            })
+        )
+    }
+
     /// Runs, and takes part or could.
     fn lives(&self, now: Instant) -> bool {
         self.process
@@ -217,6 +234,13 @@ impl Node {
             .is_some_and(|router| !router.stopped())
             && now >= self.frozen_until
     }
+}
+
+/// What waits for the process.
+enum Queued {
+    Input(Input),
+    /// News, and when the advertisement before it came in, which may not have been news.
+    News(Advert, Option<Instant>),
 }
 
 enum Event {
@@ -266,6 +290,8 @@ pub(crate) struct Lan {
     nodes: Vec<Node>,
     part: Vec<bool>,
     delay: Duration,
+    /// The longest interval that any node ever had.
+    longest: Duration,
     loss: u64,
     duplicates: u64,
     random: Random,
@@ -305,6 +331,7 @@ impl Lan {
             nodes: Vec::new(),
             part: vec![false; count],
             delay: plan.delay,
+            longest: Duration::ZERO,
             loss: plan.loss,
             duplicates: plan.duplicates,
             random: plan.random,
@@ -317,6 +344,7 @@ impl Lan {
             tally: Tally::default(),
         };
         for (n, config) in plan.configs.into_iter().enumerate() {
+            lan.longest = lan.longest.max(config.interval.duration());
             lan.nodes.push(Node {
                 address: IpAddr::from(Ipv4Addr::new(10, 0, 0, 1 + n as u8)),
                 slowest: config.interval,
@@ -334,6 +362,7 @@ impl Lan {
                 quiet_since: begin,
                 last_run: None,
                 resignation_due: None,
+                wake: None,
                 touched: begin,
                 changed: begin,
             });
@@ -366,7 +395,11 @@ impl Lan {
         self.tally.events += 1;
         match event {
             Event::End => {}
-            Event::Wake(n) => self.work(n)?,
+            Event::Wake(n) => {
+                let node = &mut self.nodes[n];
+                node.wake = node.wake.filter(|wake| *wake > at);
+                self.work(n)?;
+            }
             Event::Do(op) => self.do_op(op)?,
             Event::Deliver {
                 from,
@@ -385,6 +418,7 @@ impl Lan {
     // What happens.
 
     fn do_op(&mut self, op: Op) -> Checked {
+        let op = self.aim(op);
         self.log(|| format!("      {op:?}"));
         let now = self.now;
         let settled = self.is_settled();
@@ -417,13 +451,16 @@ impl Lan {
                     node.queue.clear();
                     node.frozen_until = now;
                     let link = link_state(node);
-                    node.queue.extend([Input::Link(link), Input::Startup]);
+                    node.queue
+                        .extend([Input::Link(link), Input::Startup].map(Queued::Input));
                     self.work(n)?;
                 }
             }
             Op::Stop(n) => {
                 self.watch_stop(n, settled);
-                self.nodes[n].queue.push_back(Input::Shutdown);
+                self.nodes[n]
+                    .queue
+                    .push_back(Queued::Input(Input::Shutdown));
                 self.work(n)?;
             }
             Op::Freeze(n, time) => {
@@ -438,7 +475,9 @@ impl Lan {
                 self.nodes[n].link = up;
                 let link = link_state(&self.nodes[n]);
                 if self.nodes[n].process.is_some() {
-                    self.nodes[n].queue.push_back(Input::Link(link));
+                    self.nodes[n]
+                        .queue
+                        .push_back(Queued::Input(Input::Link(link)));
                 }
                 self.work(n)?;
             }
@@ -448,12 +487,13 @@ impl Lan {
                 let node = &mut self.nodes[n];
                 node.config.priority = priority;
                 node.config.interval = interval;
+                self.longest = self.longest.max(interval.duration());
                 node.slowest = node.slowest.max(interval);
                 node.quiet_since = now;
                 node.resignation_due = None;
                 if node.process.is_some() {
                     let input = Input::Reconfigure(node.config.clone());
-                    node.queue.push_back(input);
+                    node.queue.push_back(Queued::Input(input));
                 }
                 node.last_run = None;
                 self.work(n)?;
@@ -472,7 +512,7 @@ impl Lan {
                         node.link = true;
                         if node.process.is_some() {
                             let link = link_state(node);
-                            node.queue.push_back(Input::Link(link));
+                            node.queue.push_back(Queued::Input(Input::Link(link)));
                         }
                     }
                     self.work(n)?;
@@ -480,6 +520,28 @@ impl Lan {
             }
         }
         Ok(())
+    }
+
+    /// Puts the number of the Active router, or of node 0, in the place of [`ACTIVE`].
+    fn aim(&self, mut op: Op) -> Op {
+        let active = |node: &Node| node.role() == Some(RoleName::Active);
+        match &mut op {
+            Op::Crash(n)
+            | Op::PowerOff(n)
+            | Op::Start(n)
+            | Op::Stop(n)
+            | Op::Freeze(n, _)
+            | Op::Link(n, _)
+            | Op::Mute(n, _)
+            | Op::AddressesFail(n)
+            | Op::Reconfigure(n, ..) => {
+                if *n == ACTIVE {
+                    *n = self.nodes.iter().position(active).unwrap_or(0);
+                }
+            }
+            Op::Partition(_) | Op::Heal | Op::Calm => {}
+        }
+        op
     }
 
     /// Remembers when each node was last the object of a fault.
@@ -592,7 +654,8 @@ impl Lan {
                         == (advert.source, advert.priority, advert.interval)
             });
         if node.process.is_some() && !repeats {
-            node.queue.push_back(Input::Advert(advert));
+            node.queue
+                .push_back(Queued::News(advert, last.map(|last| last.at)));
             self.work(to)?;
         }
         Ok(())
@@ -604,9 +667,23 @@ impl Lan {
             if self.nodes[n].process.is_none() || self.now < self.nodes[n].frozen_until {
                 return Ok(());
             }
-            if let Some(input) = self.nodes[n].queue.pop_front() {
-                self.handle(n, input)?;
-                continue;
+            match self.nodes[n].queue.pop_front() {
+                Some(Queued::Input(input)) => {
+                    self.handle(n, input)?;
+                    continue;
+                }
+                Some(Queued::News(advert, previous)) => {
+                    // The repetitions before it, which nobody was woken for.
+                    let last = self.nodes[n].process.as_ref().and_then(Router::last_advert);
+                    if let (Some(&last), Some(at)) = (last, previous)
+                        && last.at < at
+                    {
+                        self.handle(n, Input::Advert(Advert { at, ..last }))?;
+                    }
+                    self.handle(n, Input::Advert(advert))?;
+                    continue;
+                }
+                None => {}
             }
             let node = &self.nodes[n];
             let Some(router) = &node.process else {
@@ -616,7 +693,10 @@ impl Lan {
                 return Ok(());
             };
             if due > self.now {
-                self.schedule(due, Event::Wake(n));
+                if node.wake.is_none_or(|wake| due < wake) {
+                    self.nodes[n].wake = Some(due);
+                    self.schedule(due, Event::Wake(n));
+                }
                 return Ok(());
             }
             let unread = node
@@ -688,7 +768,7 @@ impl Lan {
                     return Err(format!("node {n} adds addresses twice"));
                 }
                 if std::mem::take(&mut node.addresses_fail) {
-                    node.queue.push_front(Input::AddressesFailed);
+                    node.queue.push_front(Queued::Input(Input::AddressesFailed));
                     self.disturbed = self.disturbed.max(now + RETRY);
                     self.watch = None;
                 }
@@ -801,10 +881,10 @@ impl Lan {
             return Ok(());
         };
         let peer = &self.nodes[active];
-        let heard_in_time =
-            peer.config.interval.duration() + 2 * self.delay < 3 * node.config.interval.duration();
-        let undisturbed = peer.touched < backup_since && peer.changed < backup_since;
-        if heard_in_time && undisturbed && peer.lives(now) && !peer.mute {
+        let beat = peer.config.interval.duration() + 2 * self.delay;
+        let heard_in_time = beat < 3 * node.config.interval.duration();
+        let undisturbed = peer.touched < backup_since && peer.changed + beat < backup_since;
+        if heard_in_time && undisturbed && peer.lives(now) && !peer.mute && !peer.leaves() {
             return Err(format!(
                 "node {n} must not preempt, and takes over from node {active}, which lives"
             ));
@@ -865,19 +945,11 @@ impl Lan {
         Ok(())
     }
 
-    fn longest_interval(&self) -> Duration {
-        let longest = self
-            .nodes
-            .iter()
-            .map(|node| node.config.interval.duration());
-        longest.max().unwrap_or_default()
-    }
-
     /// Long enough without a fault for every timer to have run, one after the other.
     fn settling_time(&self) -> Duration {
         let delay = self.nodes.iter().map(|node| node.config.preempt_delay);
         let unit = self.nodes.iter().map(|node| unit(&node.config)).max();
-        9 * self.longest_interval() + 3 * unit.unwrap_or_default() + delay.max().unwrap_or_default()
+        9 * self.longest + 3 * unit.unwrap_or_default() + delay.max().unwrap_or_default()
     }
 
     fn is_settled(&self) -> bool {
@@ -975,41 +1047,35 @@ impl Lan {
     fn check_settled(&self) -> Checked {
         let now = self.now;
         for part in [false, true] {
-            let fit: Vec<usize> = (0..self.nodes.len())
-                .filter(|n| {
-                    let node = &self.nodes[*n];
-                    self.part[*n] == part && node.link && node.lives(now)
-                })
-                .collect();
-            let able = |n: &usize| !self.nodes[*n].mute;
-            let active: Vec<usize> = fit
-                .iter()
-                .copied()
-                .filter(|n| self.nodes[*n].role() == Some(RoleName::Active))
-                .collect();
-            let answer = (0..self.nodes.len())
-                .filter(|n| self.part[*n] == part && self.nodes[*n].link)
-                .filter(|n| self.nodes[*n].kernel.answers(now))
-                .count();
-            let wanted = usize::from(fit.iter().any(able));
-            if active.len() != wanted || answer != wanted {
+            let (mut active, mut answer, mut wanted) = (0, 0, 0);
+            let mut everybody_preempts = true;
+            let (mut highest, mut chosen) = (None, None);
+            for (n, node) in self.nodes.iter().enumerate() {
+                if self.part[n] != part || !node.link {
+                    continue;
+                }
+                answer += usize::from(node.kernel.answers(now));
+                if !node.lives(now) {
+                    continue;
+                }
+                everybody_preempts &= node.config.preempt;
+                if node.role() == Some(RoleName::Active) {
+                    active += 1;
+                    chosen = Some(node.config.priority);
+                }
+                if !node.mute {
+                    wanted = 1;
+                    highest = highest.max(Some(node.config.priority));
+                }
+            }
+            if active != wanted || answer != wanted {
                 return Err(format!(
-                    "settled, and of {fit:?} {active:?} are Active and {answer} answer"
+                    "settled, and {active} are Active and {answer} answer instead of {wanted}"
                 ));
             }
-            let everybody_preempts = fit.iter().all(|n| self.nodes[*n].config.preempt);
-            let highest = fit
-                .iter()
-                .copied()
-                .filter(able)
-                .map(|n| self.nodes[n].config.priority)
-                .max();
-            if everybody_preempts
-                && let Some(active) = active.first()
-                && Some(self.nodes[*active].config.priority) != highest
-            {
+            if everybody_preempts && chosen != highest {
                 return Err(format!(
-                    "settled, and node {active} is Active with a lower priority than {highest:?}"
+                    "settled, and the Active has priority {chosen:?} instead of {highest:?}"
                 ));
             }
         }

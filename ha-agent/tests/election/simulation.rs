@@ -8,7 +8,7 @@ use std::time::Duration;
 use ha_agent::vrrp::Config;
 use ha_agent::vrrp::types::{Centiseconds, Priority, Version};
 
-use super::lan::{Lan, Op, Plan, Random, Tally};
+use super::lan::{ACTIVE, Lan, Op, Plan, Random, Tally};
 use super::table::{config, cs, ms, priority};
 
 /// Runs of the default test.
@@ -62,9 +62,9 @@ fn plan(seed: u64) -> Plan {
             config.preempt_delay = random.pick(&[Duration::ZERO, longest, 7 * longest]);
         }
     }
-    let shortest = configs.iter().map(|config| config.interval).min();
-    let shortest = shortest.map_or(Duration::ZERO, Centiseconds::duration);
-    let settle = 12 * longest.max(ms(if version == Version::V2 { 1000 } else { 0 })) + 8 * longest;
+    // Also of the intervals that a reconfiguration may bring.
+    let shortest = cs(base).duration();
+    let settle = (if delayed { 21 } else { 14 }) * longest;
 
     let mut ops = Vec::new();
     let together = random.chance(30);
@@ -129,31 +129,30 @@ fn any_op(
     longest: Duration,
     interval: impl Fn(&mut Random) -> Centiseconds,
 ) -> Op {
-    let n = random.below(configs.len() as u64) as usize;
+    let any = random.below(configs.len() as u64) as usize;
+    let n = if random.chance(50) { ACTIVE } else { any };
     match random.below(16) {
         0 => Op::Crash(n),
         1 => Op::PowerOff(n),
-        2..=4 => Op::Start(n),
+        2..=4 => Op::Start(any),
         5 | 6 => Op::Stop(n),
         7 | 8 => {
             let halves = random.pick(&[1, 4, 5, 6, 7, 10, 40]);
             Op::Freeze(n, longest * halves / 2 + random.duration(longest))
         }
         9 => Op::Link(n, false),
-        10 => Op::Link(n, true),
-        11 => {
-            let mute = random.chance(50);
-            Op::Mute(n, mute)
-        }
+        10 => Op::Link(any, true),
+        11 if random.chance(50) => Op::Mute(n, true),
+        11 => Op::Mute(any, false),
         12 => Op::AddressesFail(n),
         13 => {
-            let keep = configs[n].priority == Priority::OWNER || random.chance(30);
+            let keep = configs[any].priority == Priority::OWNER || random.chance(30);
             let priority = if keep {
-                configs[n].priority
+                configs[any].priority
             } else {
                 any_priority(random)
             };
-            Op::Reconfigure(n, priority, interval(random))
+            Op::Reconfigure(any, priority, interval(random))
         }
         14 => Op::Partition(configs.iter().map(|_| random.chance(50)).collect()),
         _ => Op::Heal,

@@ -62,6 +62,14 @@ impl Process {
         self.child.id().cast_signed()
     }
 
+    /// Its process id and those of its children.
+    pub fn tree(&self) -> Vec<i32> {
+        let below = children(self.pid());
+        std::iter::once(self.pid())
+            .chain(below.into_iter().map(Pid::as_raw_pid))
+            .collect()
+    }
+
     /// Signals the process itself.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill_process(Pid::from_child(&self.child), signal)
