@@ -56,7 +56,7 @@ pub struct Request {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The socket could not be made.
-    #[error("control socket {path}: {source}")]
+    #[error("control socket {path}: cannot listen")]
     Listen {
         /// Where.
         path: PathBuf,

@@ -2,7 +2,9 @@
 //! lease words of the data plane.
 //!
 //! Nothing slow runs here. What touches netlink, files or other processes is posted to the
-//! effects task through a bounded queue; what it finds out comes back as a [`Command`].
+//! effects task through a bounded queue; what it finds out comes back as a [`Command`]. Sockets
+//! are opened and closed over there too: joining and leaving a group waits for the lock under
+//! which the kernel configures every interface.
 //!
 //! One pass of the loop, whatever woke it: commands, then everything the kernel has heard, then
 //! the clock. Timers are judged last, so that an advertisement that lies in the ring buffer is
@@ -14,6 +16,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -24,7 +27,7 @@ use ha_common::vrrp::{AUTH_NONE, AUTH_PASS, GROUP_IPV4, GROUP_IPV6};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::advert::{self, Receiver, Sender};
+use crate::advert::{Receiver, Sender};
 use crate::config::model::Instance;
 use crate::dataplane::Fast;
 use crate::sys;
@@ -36,7 +39,7 @@ use crate::vrrp::{
     Action, Advert, Announcement, Input, LinkState, Reason, Router, State, router::RoleName,
 };
 
-/// Advertisements taken from the ring per pass: more than it holds, so that a flood cannot keep
+/// Advertisements taken from the kernel per pass: more than it holds, so that a flood cannot keep
 /// the clock from being read.
 const EVENTS_PER_PASS: usize = 1024;
 /// How often the thread says that it lives.
@@ -61,6 +64,8 @@ pub enum Command {
         ifindex: u32,
         /// What the election makes of it.
         state: LinkState,
+        /// What to speak and hear with, of a link that is up.
+        sockets: Option<Sockets>,
     },
     /// The virtual addresses of an instance could not be added.
     AddressesFailed {
@@ -78,6 +83,16 @@ pub enum Command {
     Report(oneshot::Sender<Vec<Report>>),
     /// Stop gracefully; the engine's future ends when every router has.
     Shutdown,
+}
+
+/// What an instance speaks with, and without a program hears with. Shared, so that the election
+/// thread is never the last to close one.
+#[derive(Clone, Debug)]
+pub struct Sockets {
+    /// Bound to the interface and the source address.
+    pub sender: Arc<Sender>,
+    /// The interface's ear when there is no program.
+    pub receiver: Option<Arc<Receiver>>,
 }
 
 /// What the engine asks of the effects task.
@@ -109,6 +124,32 @@ impl Effect {
         match self {
             Self::Hold { slot } | Self::Release { slot, .. } | Self::Announce { slot, .. } => slot,
         }
+    }
+
+    /// Whether `earlier`, still waiting, is pointless now. A release ends announcements too.
+    fn overrides(self, earlier: Self) -> bool {
+        self.slot() == earlier.slot()
+            && match self {
+                Self::Release { .. } => true,
+                Self::Hold { .. } => !matches!(earlier, Self::Announce { .. }),
+                Self::Announce { .. } => matches!(earlier, Self::Announce { .. }),
+            }
+    }
+
+    /// Whether `later` adds nothing to this one: a takeover announces all that a conflict would,
+    /// and begins what a conflict only repeats.
+    fn covers(self, later: Self) -> bool {
+        self.slot() == later.slot()
+            && matches!(
+                (self, later),
+                (
+                    Self::Announce { .. },
+                    Self::Announce {
+                        why: Announcement::Conflict,
+                        ..
+                    }
+                )
+            )
     }
 }
 
@@ -199,68 +240,77 @@ impl Kernel {
     }
 }
 
-/// Frames of the packet sockets, one reader task per interface.
-#[derive(Debug)]
+/// The packet sockets, one per interface. Read by the election thread itself, so that no deadline
+/// overtakes an advertisement that waits in one of them.
+#[derive(Debug, Default)]
 pub struct Frames {
-    sender: mpsc::Sender<(u32, Vec<u8>)>,
-    inbox: mpsc::Receiver<(u32, Vec<u8>)>,
-    readers: Vec<(u32, tokio::task::JoinHandle<()>)>,
+    readers: Vec<Reader>,
+    /// The reader that is asked first, another one each pass: a flood on one interface must not
+    /// silence the others.
+    first: usize,
 }
 
-/// Frames that wait for the engine without a program: a second of 250 routers at four adverts.
-const FRAMES_BOUND: usize = 1024;
+#[derive(Debug)]
+struct Reader {
+    interface: String,
+    ifindex: u32,
+    receiver: Arc<Receiver>,
+    ready: AsyncFd<OwnedFd>,
+}
 
 impl Frames {
     /// Without readers.
     #[must_use]
-    pub fn new() -> Self {
-        let (sender, inbox) = mpsc::channel(FRAMES_BOUND);
+    pub const fn new() -> Self {
         Self {
-            sender,
-            inbox,
             readers: Vec::new(),
+            first: 0,
         }
     }
 
-    fn listen(&mut self, ifname: &str, ifindex: u32) -> Result<(), advert::Error> {
-        self.readers.retain(|(_, task)| !task.is_finished());
-        if self.readers.iter().any(|(known, _)| *known == ifindex) {
+    fn listen(
+        &mut self,
+        interface: &str,
+        ifindex: u32,
+        receiver: Arc<Receiver>,
+    ) -> std::io::Result<()> {
+        let same = |reader: &Reader| Arc::ptr_eq(&reader.receiver, &receiver);
+        if self.readers.iter().any(same) {
             return Ok(());
         }
-        let receiver = Receiver::open(ifname, ifindex)?;
-        let sender = self.sender.clone();
-        self.readers.push((
+        let ready = sys::watch(receiver.as_fd().try_clone_to_owned()?)?;
+        self.ignore(interface);
+        self.readers.push(Reader {
+            interface: interface.to_owned(),
             ifindex,
-            tokio::spawn(async move {
-                let _ = read_frames(ifindex, receiver, sender).await;
-            }),
-        ));
+            receiver,
+            ready,
+        });
         Ok(())
     }
-}
 
-impl Default for Frames {
-    fn default() -> Self {
-        Self::new()
+    /// A socket hears nothing any more once its interface was gone, even if that comes back.
+    fn ignore(&mut self, interface: &str) {
+        self.readers.retain(|reader| reader.interface != interface);
     }
-}
 
-async fn read_frames(
-    ifindex: u32,
-    receiver: Receiver,
-    sender: mpsc::Sender<(u32, Vec<u8>)>,
-) -> std::io::Result<()> {
-    let socket = sys::watch(receiver.as_fd().try_clone_to_owned()?)?;
-    let mut buffer = [0; FRAME_LEN];
-    loop {
-        let mut ready = socket.readable().await?;
-        match receiver.recv(&mut buffer)? {
-            // A full queue drops the frame as a full socket would.
-            Some(len) => {
-                let _ = sender.try_send((ifindex, buffer[..len].to_vec()));
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        for reader in &self.readers {
+            if let Poll::Ready(ready) = reader.ready.poll_read_ready(cx) {
+                return Poll::Ready(ready.map(|mut ready| ready.clear_ready()));
             }
-            None => ready.clear_ready(),
         }
+        Poll::Pending
+    }
+
+    /// The next frame that waits, its interface and length. A socket that fails is silent: the
+    /// effects task hears of its interface and brings another.
+    fn next(&self, frame: &mut [u8]) -> Option<(u32, usize)> {
+        let (before, from) = self.readers.split_at(self.first.min(self.readers.len()));
+        from.iter().chain(before).find_map(|reader| {
+            let len = reader.receiver.recv(frame).ok().flatten()?;
+            Some((reader.ifindex, len.min(frame.len())))
+        })
     }
 }
 
@@ -277,12 +327,10 @@ impl Outbox {
         if self.backlog.is_empty() && self.queue.try_send(effect).is_ok() {
             return;
         }
-        let same_kind = |old: &Effect| {
-            old.slot() == effect.slot()
-                && matches!(old, Effect::Announce { .. })
-                    == matches!(effect, Effect::Announce { .. })
-        };
-        self.backlog.retain(|old| !same_kind(old));
+        if self.backlog.iter().any(|old| old.covers(effect)) {
+            return;
+        }
+        self.backlog.retain(|old| !effect.overrides(*old));
         self.backlog.push(effect);
     }
 
@@ -301,8 +349,7 @@ struct Unit {
     /// The virtual addresses as advertisements carry them.
     addresses: Vec<IpAddr>,
     router: Router,
-    sender: Option<Sender>,
-    bound: Option<(u32, IpAddr)>,
+    sender: Option<Arc<Sender>>,
     wire: Wire,
     sent: u64,
     failed: u64,
@@ -325,6 +372,8 @@ pub struct Engine {
     /// The last pass left events in the ring: the kernel will not wake us for those again.
     more: bool,
     message: BytesMut,
+    /// Where a frame is read to without a program.
+    frame: Box<[u8]>,
 }
 
 impl Engine {
@@ -354,8 +403,10 @@ impl Engine {
             stopping: false,
             more: false,
             message: BytesMut::with_capacity(ha_common::vrrp::MAX_MESSAGE_LEN),
+            frame: vec![0; FRAME_LEN].into_boxed_slice(),
         };
         for slot in 0..engine.units.len() {
+            engine.forget_other(slot);
             engine.write_instance(slot);
         }
         Ok(engine)
@@ -372,19 +423,18 @@ impl Engine {
         loop {
             self.outbox.flush();
             self.timer.set(Some(self.next_wake()))?;
-            let mut frame = None;
             tokio::select! {
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command),
                     None => return Ok(()), // nobody left to act for us: the leases end by themselves
                 },
                 expired = self.timer.expired() => expired?,
-                heard = self.kernel.heard() => frame = heard?,
+                heard = self.kernel.heard() => heard?,
             }
             while let Ok(command) = self.commands.try_recv() {
                 self.obey(command);
             }
-            self.hear(frame);
+            self.hear();
             self.time_out();
             self.heartbeat.store(sys::now().0, Ordering::Relaxed);
             if self.stopping && self.units.iter().all(|unit| unit.router.stopped()) {
@@ -416,7 +466,8 @@ impl Engine {
                 slot,
                 ifindex,
                 state,
-            } => self.set_link(slot, ifindex, state),
+                sockets,
+            } => self.set_link(slot, ifindex, state, sockets),
             Command::AddressesFailed { slot } => self.drive(slot, Input::AddressesFailed),
             Command::Reload { slot, settings } => {
                 let Some(unit) = self.units.get_mut(slot) else {
@@ -425,6 +476,7 @@ impl Engine {
                 let router = settings.router.clone();
                 unit.wire.interval_cs = router.interval.get();
                 unit.wire.priority = router.priority.get();
+                unit.wire.addressless = u8::from(settings.addresses.is_empty());
                 unit.addresses = addresses(&settings);
                 unit.settings = *settings;
                 self.write_instance(slot);
@@ -442,35 +494,34 @@ impl Engine {
         }
     }
 
-    fn set_link(&mut self, slot: usize, ifindex: u32, mut state: LinkState) {
+    fn set_link(
+        &mut self,
+        slot: usize,
+        ifindex: u32,
+        mut state: LinkState,
+        sockets: Option<Sockets>,
+    ) {
         let Some(unit) = self.units.get_mut(slot) else {
             return;
         };
-        if let LinkState::Up { local } = state
-            && unit.bound != Some((ifindex, local))
-        {
-            let path = advert::Path {
-                ifname: unit.settings.interface.clone(),
-                ifindex,
-                source: local,
-                multicast: unit.settings.peers.is_empty(),
-            };
-            let listening = match &mut self.kernel {
-                Kernel::Xdp { .. } => Ok(()),
-                Kernel::Off(frames) => frames.listen(&path.ifname, ifindex),
-            };
-            match listening.and_then(|()| Sender::open(&path)) {
-                Ok(sender) => {
-                    unit.sender = Some(sender);
-                    unit.bound = Some((ifindex, local));
+        let interface = &unit.settings.interface;
+        let (sender, receiver) = sockets.map_or((None, None), |sockets| {
+            (Some(sockets.sender), sockets.receiver)
+        });
+        if let Kernel::Off(frames) = &mut self.kernel {
+            match receiver {
+                Some(receiver) => {
+                    if let Err(error) = frames.listen(interface, ifindex, receiver) {
+                        tracing::error!("{}: cannot listen: {error}", unit.settings.name);
+                        state = LinkState::Down; // who is deaf must not take over
+                    }
                 }
-                Err(error) => {
-                    tracing::error!(instance = unit.settings.name, %error, "cannot advertise");
-                    unit.sender = None;
-                    unit.bound = None;
-                    state = LinkState::Down;
-                }
+                None if state == LinkState::Missing => frames.ignore(interface),
+                None => {}
             }
+        }
+        unit.sender = sender;
+        if let LinkState::Up { local } = state {
             unit.wire.ifindex = ifindex;
             unit.wire.local = to_wire(local);
             self.write_instance(slot);
@@ -479,28 +530,25 @@ impl Engine {
     }
 
     /// Takes in everything the kernel has heard since the last pass.
-    fn hear(&mut self, frame: Option<(u32, Vec<u8>)>) {
-        if let Some((ifindex, frame)) = frame {
-            self.judge(ifindex, &frame);
-        }
-        self.more = false;
-        for _ in 0..EVENTS_PER_PASS {
-            match &mut self.kernel {
-                Kernel::Xdp { fast, .. } => {
-                    let Some(event) = fast.next_event() else {
-                        return;
-                    };
-                    self.take_event(&event);
-                }
-                Kernel::Off(frames) => {
-                    let Ok((ifindex, frame)) = frames.inbox.try_recv() else {
-                        return;
-                    };
-                    self.judge(ifindex, &frame);
-                }
-            }
+    fn hear(&mut self) {
+        let mut frame = std::mem::take(&mut self.frame);
+        if let Kernel::Off(frames) = &mut self.kernel {
+            frames.first = (frames.first + 1) % frames.readers.len().max(1);
         }
         self.more = true;
+        for _ in 0..EVENTS_PER_PASS {
+            let event = match &mut self.kernel {
+                Kernel::Xdp { fast, .. } => fast.next_event().map(|event| self.take_event(&event)),
+                Kernel::Off(frames) => frames
+                    .next(&mut frame)
+                    .map(|(ifindex, len)| self.judge(ifindex, &frame[..len])),
+            };
+            if event.is_none() {
+                self.more = false;
+                break;
+            }
+        }
+        self.frame = frame;
     }
 
     /// An advertisement that says something new, after the repetitions before it that nobody was
@@ -564,8 +612,9 @@ impl Engine {
         }
         for slot in 0..self.units.len() {
             self.refresh(slot);
-        }
-        for slot in 0..self.units.len() {
+            // Read anew each time: this thread may be stopped between any two of them, and a
+            // router must not be told that it is earlier than it is.
+            let now = sys::now();
             if let Some(at) = self.units.get(slot).and_then(|unit| unit.due(now)) {
                 self.drive_at(at.max(now), slot, Input::Timeout);
             }
@@ -606,7 +655,10 @@ impl Engine {
         match action {
             Action::SendAdvert(priority) => {
                 let at = sys::now();
-                if self.advertise(slot, priority) {
+                if self.units.get(slot).is_some_and(|unit| unit.outlived(at)) {
+                    // Stopped since it decided to speak: its role is over, and so is its word.
+                    self.drive_at(at, slot, Input::Timeout);
+                } else if self.advertise(slot, priority) {
                     self.drive(slot, Input::AdvertSent(at));
                 }
             }
@@ -713,6 +765,22 @@ impl Engine {
         left
     }
 
+    /// Empties a slot in which a predecessor with another configuration kept another virtual
+    /// router: what that one heard last says nothing about ours.
+    fn forget_other(&mut self, slot: usize) {
+        let (Kernel::Xdp { fast, .. }, Some(unit)) = (&mut self.kernel, self.units.get(slot))
+        else {
+            return;
+        };
+        let ours = |old: Wire| {
+            (old.vrid, old.version) == (unit.wire.vrid, unit.wire.version)
+                && old.family == unit.wire.family
+        };
+        if !fast.instance(slot as u32).is_some_and(ours) {
+            fast.clear(slot as u32);
+        }
+    }
+
     fn write_instance(&mut self, slot: usize) {
         if let (Kernel::Xdp { fast, .. }, Some(unit)) = (&mut self.kernel, self.units.get(slot)) {
             fast.set_instance(slot as u32, &unit.wire);
@@ -737,14 +805,14 @@ impl Engine {
 }
 
 impl Kernel {
-    /// Waits until something was heard; without a program, hands over the frame that was.
-    async fn heard(&mut self) -> std::io::Result<Option<(u32, Vec<u8>)>> {
+    /// Waits until something was heard.
+    async fn heard(&mut self) -> std::io::Result<()> {
         match self {
             Self::Xdp { news, .. } => {
                 news.readable().await?.clear_ready();
-                Ok(None)
+                Ok(())
             }
-            Self::Off(frames) => Ok(frames.inbox.recv().await),
+            Self::Off(frames) => std::future::poll_fn(|cx| frames.poll_ready(cx)).await,
         }
     }
 }
@@ -783,7 +851,6 @@ impl Unit {
             addresses: addresses(&settings),
             settings,
             sender: None,
-            bound: None,
             wire,
             sent: 0,
             failed: 0,
@@ -806,6 +873,26 @@ impl Unit {
             }
         };
         self.router.deadline().filter(|at| *at <= now + early)
+    }
+
+    /// Whether the claim to the role was over at `at`: the lease, or before there is one, an
+    /// interval since the takeover was decided.
+    fn outlived(&self, at: Instant) -> bool {
+        match self.router.state() {
+            State::Active {
+                lease_until,
+                claimed,
+                ..
+            } => {
+                let grace = if *claimed {
+                    Duration::ZERO
+                } else {
+                    self.router.config().interval.duration()
+                };
+                at >= *lease_until + grace
+            }
+            State::Initialize { .. } | State::Backup { .. } => false,
+        }
     }
 
     fn report(&self) -> Report {
@@ -855,4 +942,160 @@ fn addresses(settings: &Instance) -> Vec<IpAddr> {
         .iter()
         .map(|address| address.prefix.address)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::Announce;
+    use crate::vrrp::types::{Centiseconds, Version, Vrid};
+
+    const HOLD: Effect = Effect::Hold { slot: 1 };
+    const RELEASE: Effect = Effect::Release {
+        slot: 1,
+        at: Instant(7),
+    };
+    const TAKEOVER: Effect = announce(1, Announcement::Takeover);
+    const CONFLICT: Effect = announce(1, Announcement::Conflict);
+
+    const fn announce(slot: usize, why: Announcement) -> Effect {
+        Effect::Announce { slot, why }
+    }
+
+    /// What is left waiting when `wishes` meet a queue that is full.
+    fn waiting(wishes: &[Effect]) -> Vec<Effect> {
+        let (queue, mut taken) = mpsc::channel(1);
+        let mut outbox = Outbox {
+            queue,
+            backlog: Vec::new(),
+        };
+        let filler = announce(9, Announcement::Takeover);
+        outbox.post(filler);
+        for wish in wishes {
+            outbox.post(*wish);
+        }
+        let mut left = Vec::new();
+        assert_eq!(taken.try_recv(), Ok(filler));
+        while !outbox.backlog.is_empty() {
+            outbox.flush();
+            left.extend(taken.try_recv());
+        }
+        left
+    }
+
+    #[test]
+    fn of_what_waits_the_last_wish_counts() {
+        for (wishes, left) in [
+            (&[HOLD, TAKEOVER][..], &[HOLD, TAKEOVER][..]),
+            (&[HOLD, RELEASE], &[RELEASE]),
+            (&[RELEASE, HOLD], &[HOLD]),
+            // A conflict only repeats what a takeover begins.
+            (&[HOLD, TAKEOVER, CONFLICT], &[HOLD, TAKEOVER]),
+            (&[CONFLICT, TAKEOVER], &[TAKEOVER]),
+            (&[CONFLICT, CONFLICT], &[CONFLICT]),
+            (&[HOLD, TAKEOVER, RELEASE], &[RELEASE]),
+            (
+                &[TAKEOVER, RELEASE, HOLD, TAKEOVER, CONFLICT],
+                &[HOLD, TAKEOVER],
+            ),
+        ] {
+            assert_eq!(waiting(wishes), left, "{wishes:?}");
+        }
+    }
+
+    #[test]
+    fn what_waits_for_one_instance_does_not_touch_another() {
+        let other = Effect::Release {
+            slot: 2,
+            at: Instant(0),
+        };
+        assert_eq!(
+            waiting(&[HOLD, other, TAKEOVER]),
+            [HOLD, other, TAKEOVER].as_slice()
+        );
+    }
+
+    #[test]
+    fn a_lease_is_alive_until_its_end_and_not_at_it() {
+        let leases = Leases::new(2);
+        assert!(!leases.alive(0, Instant(0)), "none was given");
+        leases.set(0, Instant(10));
+        assert!(leases.alive(0, Instant(9)) && !leases.alive(0, Instant(10)));
+        assert!(!leases.alive(1, Instant(9)), "another instance's");
+        assert!(!leases.alive(2, Instant(0)), "nobody's");
+    }
+
+    fn unit(priority: u64) -> Unit {
+        Unit::new(Instance {
+            name: "VI_1".to_owned(),
+            interface: "eth0".to_owned(),
+            router: crate::vrrp::Config {
+                vrid: Vrid::try_from(51).unwrap(),
+                family: Family::Ipv4,
+                version: Version::V3,
+                priority: Priority::try_from(priority).unwrap(),
+                interval: Centiseconds::try_from(16).unwrap(),
+                preempt: true,
+                preempt_delay: Duration::ZERO,
+                addresses: 0,
+                checksum: None,
+            },
+            addresses: Vec::new(),
+            source: None,
+            peers: Vec::new(),
+            password: None,
+            ttl_min: 255,
+            announce: Announce {
+                count: 1,
+                repeat_after: Duration::ZERO,
+                repeat_count: 0,
+                refresh: Duration::ZERO,
+                conflict_gap: Duration::ZERO,
+            },
+        })
+    }
+
+    const START: Instant = Instant(1_000_000_000);
+    const MS: Duration = Duration::from_millis(1);
+
+    /// An owner is Active at once, anybody else Backup.
+    fn started(priority: u64) -> Unit {
+        let mut unit = unit(priority);
+        let local = [10, 0, 0, 1].into();
+        let mut actions = Vec::new();
+        for input in [Input::Startup, Input::Link(LinkState::Up { local })] {
+            unit.router.handle(START, input, &mut actions);
+        }
+        unit
+    }
+
+    #[test]
+    fn only_an_active_router_is_early() {
+        assert_eq!(unit(100).due(START), None, "not started");
+        let backup = started(100);
+        let at = backup.router.deadline().unwrap();
+        assert_eq!(backup.due(at - Duration::from_nanos(1)), None);
+        assert_eq!(backup.due(at), Some(at));
+
+        let mut active = started(255);
+        let mut actions = Vec::new();
+        let sent = Input::AdvertSent(START);
+        active.router.handle(START, sent, &mut actions);
+        let at = START + 160 * MS;
+        assert_eq!(active.due(at - 11 * MS), None);
+        assert_eq!(active.due(at - 10 * MS), Some(at), "a sixteenth early");
+    }
+
+    #[test]
+    fn a_role_that_is_over_does_not_speak() {
+        assert!(!unit(100).outlived(START) && !started(100).outlived(START));
+        let mut active = started(255);
+        assert!(!active.outlived(START), "the first advertisement");
+        assert!(active.outlived(START + 160 * MS), "decided an interval ago");
+        let mut actions = Vec::new();
+        let sent = Input::AdvertSent(START);
+        active.router.handle(START, sent, &mut actions);
+        assert!(!active.outlived(START + 479 * MS));
+        assert!(active.outlived(START + 480 * MS), "three intervals");
+    }
 }

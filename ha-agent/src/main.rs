@@ -96,7 +96,16 @@ fn main() -> ExitCode {
     };
     let exit = exit.unwrap_or_else(|error| {
         eprintln!("ha-agent: {error:#}");
-        Exit::Failure
+        let refused = |cause: &(dyn std::error::Error + 'static)| {
+            cause
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+        };
+        if error.chain().any(refused) {
+            Exit::Permission
+        } else {
+            Exit::Failure
+        }
     });
     ExitCode::from(exit as u8)
 }

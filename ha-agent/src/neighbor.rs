@@ -193,8 +193,7 @@ impl Announcer {
 
     /// Sends what is due. Calls before the deadline do nothing.
     ///
-    /// `may_announce` is asked before each round of a slot's addresses; while it says no, what is
-    /// due stays due. What became due more than once during a pause is sent once.
+    /// `may_announce` is asked before each frame; while it says no, what is due stays due. What became due more than once during a pause is sent once.
     pub fn run(&mut self, now: Instant, may_announce: impl Fn(u32) -> bool) {
         let Self {
             socket,
@@ -212,7 +211,7 @@ impl Announcer {
                 schedule,
             } = slot;
             schedule.run(now, frames.len(), |index| {
-                if index == 0 && !may_announce(*number) {
+                if !may_announce(*number) {
                     return Sent::Forbidden;
                 }
                 let frame = &frames[index];
@@ -280,6 +279,8 @@ struct Schedule {
     refresh_at: Option<Instant>,
     /// The burst that answers a rival, when one is due.
     conflict_at: Option<Instant>,
+    /// Whether that rival is more than the one that yielded to our own takeover.
+    rival: bool,
     /// When the last burst of any kind began.
     last_burst: Option<Instant>,
     /// When the last one that answered a rival began.
@@ -298,6 +299,7 @@ impl Schedule {
             repeat_at: None,
             refresh_at: None,
             conflict_at: None,
+            rival: false,
             last_burst: None,
             last_conflict: None,
             sending: None,
@@ -311,7 +313,9 @@ impl Schedule {
     }
 
     fn conflict(&mut self, now: Instant) {
-        // A takeover's own burst does not use up the answer: a partition may heal right after it.
+        // A takeover, and the last word of the router that yields to it, do not use up the answer:
+        // a partition may heal right after them.
+        self.rival |= self.last_burst.is_none_or(|last| now >= last + BURST_GAP);
         let gaps = [
             (self.last_conflict, self.announce.conflict_gap),
             (self.last_burst, BURST_GAP.min(self.announce.conflict_gap)),
@@ -391,7 +395,9 @@ impl Schedule {
         let conflict = due(self.conflict_at);
         if conflict {
             self.conflict_at = None;
-            self.last_conflict = Some(now);
+            if std::mem::take(&mut self.rival) {
+                self.last_conflict = Some(now);
+            }
         }
         if conflict || due(self.burst_at) {
             self.burst_at = None;
@@ -632,6 +638,17 @@ mod tests {
         clock.schedule.conflict(at(1));
         clock.until(4_000);
         assert_eq!(clock.log, [(0, 10), (100, 10)]);
+    }
+
+    #[test]
+    fn a_heal_right_after_takeover_is_answered_at_once() {
+        let mut clock = Clock::new(ANNOUNCE);
+        clock.until(0);
+        clock.schedule.conflict(at(1)); // the last word of the router that yielded
+        clock.until(400);
+        clock.schedule.conflict(at(400)); // the other side of a partition
+        clock.until(999);
+        assert_eq!(clock.log, [(0, 10), (100, 10), (400, 10)]);
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub struct Gauge {
 pub struct InterfaceStatus {
     /// Name.
     pub name: String,
-    /// `native`, `generic`, `off`, or `missing`.
+    /// `native`, `generic`, `off`, `missing`, or `refused`.
     pub xdp: String,
     /// Why it is not native, or not attached at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,7 +93,7 @@ pub struct InstanceStatus {
     pub addresses: Vec<String>,
     /// Milliseconds until the lease ends; absent when this node may not serve.
     pub lease_ms: Option<f64>,
-    /// `native`, `generic`, `off` or `missing`, of its interface.
+    /// `native`, `generic`, `off`, `missing` or `refused`, of its interface.
     pub xdp: String,
     /// Advertisements sent.
     pub adverts_sent: u64,

@@ -1,6 +1,7 @@
 //! Debian packages, installed by name and announced.
 
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -9,7 +10,8 @@ use crate::{cmd, workspace};
 
 /// Installs packages, saying so, or fails in one line with the command to run.
 ///
-/// The package lists are fetched only if the first attempt fails: a fresh container has none.
+/// The package lists are fetched first, once: a fresh container has none, and old ones name a
+/// compiler that is too old.
 pub fn install(packages: &[&str], why: &str) -> Result<()> {
     let names = packages.join(" ");
     let by_hand = format!("fix: sudo apt-get update && sudo apt-get install {names}");
@@ -28,10 +30,11 @@ pub fn install(packages: &[&str], why: &str) -> Result<()> {
         .args(["install", "--no-install-recommends"])
         .args(packages)
         .env("DEBIAN_FRONTEND", "noninteractive");
-    if cmd::logged(&mut install, &log).is_ok() {
-        return Ok(());
-    }
-    cmd::logged(Command::new("apt-get").args(["-q", "update"]), &log)
-        .and_then(|()| cmd::logged(&mut install, &log))
+    static UPDATED: OnceLock<()> = OnceLock::new();
+    UPDATED.get_or_init(|| {
+        // Without a network what is in the cache may do; the installation says if it does not.
+        let _ = cmd::logged(Command::new("apt-get").args(["-q", "update"]), &log);
+    });
+    cmd::logged(&mut install, &log)
         .with_context(|| format!("{why}: is the network there? {by_hand}"))
 }

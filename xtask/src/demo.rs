@@ -58,6 +58,9 @@ pub fn run(options: &Options) -> Result<()> {
         build_ebpf::run()?;
         Daemon::Agent(build::agent(&["--release"]).context("build the agent")?)
     };
+    if options.keep && lab::is_kept(KEPT) {
+        bail!("a kept demo is still there; remove it with `cargo xtask demo --clean`");
+    }
     let lab = if options.keep {
         Lab::named(KEPT)?
     } else {
@@ -109,7 +112,10 @@ fn directions(experiment: &Experiment, daemon: &Daemon) -> String {
             agent.socket().display()
         );
         if let Ok(maps) = agent.maps() {
-            text += &format!("  bpftool map dump pinned {}/INSTANCES\n", maps.display());
+            text += &format!(
+                "  bpftool map lookup pinned {}/INSTANCES key 0 0 0 0\n",
+                maps.display()
+            );
         }
         text += &format!(
             "  kill -9 {}    # router a; then ask the client\n",

@@ -308,6 +308,11 @@ fn remove_orphans() {
     }
 }
 
+/// Whether a lab of that name was kept.
+pub fn is_kept(name: &str) -> bool {
+    !netns::named(&format!("{name}-")).is_empty() || std::env::temp_dir().join(name).exists()
+}
+
 /// Removes a lab that was kept: what runs in it, its namespaces, its folders. Returns how
 /// many things there were.
 pub fn remove_kept(name: &str) -> usize {

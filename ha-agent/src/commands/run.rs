@@ -1,6 +1,6 @@
 //! `ha-agent run`: two runtimes and the signals between them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tracing_appender::non_blocking::WorkerGuard;
 
-use super::load;
+use super::{load, require};
 use crate::Exit;
 
 /// Name of the control socket in the run directory.
@@ -39,13 +39,8 @@ pub(crate) fn run(path: &Path) -> anyhow::Result<Exit> {
     } else {
         &[NetAdmin, NetRaw, Bpf, Perfmon]
     };
-    let missing = sys::missing_capabilities(wanted);
-    if !missing.is_empty() {
-        eprintln!(
-            "ha-agent: missing {}: run as root, or grant them as configs/ha-agent.service does",
-            missing.join(", ")
-        );
-        return Ok(Exit::Permission);
+    if let Err(exit) = require(wanted) {
+        return Ok(exit);
     }
     let _log = start_log(config.agent.log_level);
     for warning in ha_agent::config::against_host(&loaded, &super::check::host_interfaces()?) {
@@ -59,7 +54,7 @@ pub(crate) fn run(path: &Path) -> anyhow::Result<Exit> {
     runtime.block_on(async {
         // Whoever holds the socket is the agent of this run directory.
         let listener = Listener::bind(&config.agent.run_dir.join(SOCKET_FILE))?;
-        let mut signals = Signals::new()?;
+        let signals = Signals::new()?;
         let (dataplane, fast) = open_dataplane(&config.agent)?;
 
         let slots = config.instances.len();
@@ -96,16 +91,11 @@ pub(crate) fn run(path: &Path) -> anyhow::Result<Exit> {
             config.agent.router_id,
             std::process::id()
         );
-        let running = started.run(effect_inbox, order_inbox, request_inbox, ended);
-        tokio::pin!(running);
-        loop {
-            tokio::select! {
-                result = &mut running => return result.map_err(anyhow::Error::from),
-                order = signals.next(path) => if let Some(order) = order {
-                    let _ = orders.send(order).await;
-                },
-            }
-        }
+        tokio::spawn(signals.relay(path.to_owned(), orders));
+        started
+            .run(effect_inbox, order_inbox, request_inbox, ended)
+            .await
+            .map_err(anyhow::Error::from)
     })?;
     tracing::info!("stopped");
     Ok(Exit::Ok)
@@ -259,6 +249,18 @@ impl Signals {
             int: signal(SignalKind::interrupt())?,
             usr1: signal(SignalKind::user_defined1())?,
         })
+    }
+
+    /// Passes orders on. A task of its own: when they come faster than they are carried out it
+    /// waits here, and who carries them out does not.
+    async fn relay(mut self, path: PathBuf, orders: mpsc::Sender<Order>) {
+        loop {
+            if let Some(order) = self.next(&path).await
+                && orders.send(order).await.is_err()
+            {
+                return;
+            }
+        }
     }
 
     /// The next order; `None` when a signal came that changes nothing.

@@ -26,11 +26,11 @@ pub(crate) fn status(socket: &Path, output: Output) -> anyhow::Result<Exit> {
         }
     };
     match output {
-        Output::Json => print!("{line}"),
+        Output::Json => super::print(&line)?,
         Output::Table => {
             let status: Status =
                 serde_json::from_str(&line).context("an answer this version cannot read")?;
-            print!("{}", status.table());
+            super::print(&status.table())?;
         }
     }
     Ok(Exit::Ok)

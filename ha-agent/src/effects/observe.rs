@@ -216,7 +216,8 @@ impl Effects {
             family: family_name(router.family).to_owned(),
             vrrp_version: router.version.number(),
             state: report.state.as_str().to_owned(),
-            since_s: now.since(report.since).as_secs_f64(),
+            // A router that never left its first state is in it since the start.
+            since_s: now.since(report.since.max(self.started)).as_secs_f64(),
             reason: if report.leaving {
                 "stopping: serves until a successor is heard".to_owned()
             } else {

@@ -14,6 +14,8 @@
 //! As in the XDP program, an advertisement that repeats the last one does not wake a Backup: it
 //! refreshes the record, which the process reads before it lets a timer end its Backup role.
 //!
+//! A client beside each node believes the last announcement that reached it, as an ARP cache does.
+//!
 //! A node *answers* while its role in the kernel is Active and the lease lives; it *accepts* while
 //! it answers or hands over.
 
@@ -104,6 +106,10 @@ pub(crate) struct Plan {
     pub(crate) ops: Vec<(Duration, Op)>,
     /// End of the run, counted from its beginning.
     pub(crate) length: Duration,
+    /// Whether every client must believe the Active router once settled: true of runs in which the
+    /// network falls apart and comes together again as a whole, and nothing else fails. (After
+    /// other faults it is the periodic announcement, which is not the router's, that heals.)
+    pub(crate) clients: bool,
     /// For delays and losses.
     pub(crate) random: Random,
 }
@@ -289,6 +295,8 @@ pub(crate) struct Lan {
     now: Instant,
     nodes: Vec<Node>,
     part: Vec<bool>,
+    /// By node: whom the client beside it believes; `None`: it is not asked.
+    believes: Option<Vec<usize>>,
     delay: Duration,
     /// The longest interval that any node ever had.
     longest: Duration,
@@ -330,6 +338,7 @@ impl Lan {
             now: begin,
             nodes: Vec::new(),
             part: vec![false; count],
+            believes: plan.clients.then(|| vec![usize::MAX; count]),
             delay: plan.delay,
             longest: Duration::ZERO,
             loss: plan.loss,
@@ -406,7 +415,11 @@ impl Lan {
                 to,
                 number,
                 advert,
-            } => self.deliver(from, to, number, advert)?,
+            } => {
+                if !self.deliver(from, to, number, advert)? {
+                    return Ok(());
+                }
+            }
         }
         self.check_all()
     }
@@ -604,10 +617,16 @@ impl Lan {
         }
     }
 
-    /// What the XDP program does: record, and wake when it is news.
-    fn deliver(&mut self, from: usize, to: usize, number: u64, advert: Advert) -> Checked {
+    /// What the XDP program does: record, and wake when it is news. False: nothing has changed.
+    fn deliver(
+        &mut self,
+        from: usize,
+        to: usize,
+        number: u64,
+        advert: Advert,
+    ) -> Result<bool, String> {
         if !self.connected(from, to) {
-            return Ok(());
+            return Ok(false);
         }
         let now = self.now;
         let lives = self.nodes[to].lives(now);
@@ -658,7 +677,7 @@ impl Lan {
                 .push_back(Queued::News(advert, last.map(|last| last.at)));
             self.work(to)?;
         }
-        Ok(())
+        Ok(!repeats)
     }
 
     /// What the engine does: the queue first, then the timer, after a look at the record.
@@ -749,8 +768,9 @@ impl Lan {
             Action::Serve(until) => {
                 node.kernel.role = KernelRole::Active;
                 node.kernel.lease_until = *until;
-                let longest = 3 * node.config.interval.duration();
-                let stop = node.config.interval.duration() + unit(&node.config);
+                let config = node.process.as_ref().map_or(&node.config, Router::config);
+                let longest = 3 * config.interval.duration();
+                let stop = config.interval.duration() + unit(config);
                 if until.since(now) > longest.max(stop) {
                     return Err(format!("node {n} serves for ever"));
                 }
@@ -781,6 +801,13 @@ impl Lan {
             Action::Announce(_) => {
                 if !node.kernel.answers(now) || !node.kernel.addresses {
                     return Err(format!("node {n} announces what it does not serve"));
+                }
+                let hear = |to: usize| self.connected(n, to);
+                let hear: Vec<bool> = (0..self.nodes.len()).map(hear).collect();
+                if let Some(believes) = &mut self.believes {
+                    for (client, _) in hear.iter().enumerate().filter(|(_, hears)| **hears) {
+                        believes[client] = n;
+                    }
                 }
             }
             Action::Transition { from, to } => self.transition(n, *from, *to, followed)?,
@@ -883,7 +910,7 @@ impl Lan {
         let peer = &self.nodes[active];
         let beat = peer.config.interval.duration() + 2 * self.delay;
         let heard_in_time = beat < 3 * node.config.interval.duration();
-        let undisturbed = peer.touched < backup_since && peer.changed + beat < backup_since;
+        let undisturbed = peer.touched.max(peer.changed) + beat < backup_since;
         if heard_in_time && undisturbed && peer.lives(now) && !peer.mute && !peer.leaves() {
             return Err(format!(
                 "node {n} must not preempt, and takes over from node {active}, which lives"
@@ -1062,6 +1089,15 @@ impl Lan {
                 if node.role() == Some(RoleName::Active) {
                     active += 1;
                     chosen = Some(node.config.priority);
+                    let deceived = |believes: &Vec<usize>| {
+                        (0..self.nodes.len())
+                            .find(|client| self.part[*client] == part && believes[*client] != n)
+                    };
+                    if let Some(client) = self.believes.as_ref().and_then(deceived) {
+                        return Err(format!(
+                            "settled, and the client beside node {client} does not know of {n}"
+                        ));
+                    }
                 }
                 if !node.mute {
                     wanted = 1;

@@ -779,7 +779,7 @@ impl Promises {
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(20_000)
+        ..ProptestConfig::with_cases(3_000)
     })]
 
     #[test]

@@ -77,7 +77,15 @@ fn plan(seed: u64) -> Plan {
         ops.push((at, Op::Start(n)));
     }
     let mut at = 8 * longest;
-    for _ in 0..3 + random.below(10) {
+    let clients = random.chance(10);
+    for _ in 0..if clients { 1 + random.below(4) } else { 0 } {
+        at += settle + random.duration(4 * longest);
+        let part = configs.iter().map(|_| random.chance(50)).collect();
+        ops.push((at, Op::Partition(part)));
+        at += settle + random.duration(4 * longest);
+        ops.push((at, Op::Heal));
+    }
+    for _ in 0..if clients { 0 } else { 3 + random.below(10) } {
         at += if random.chance(40) {
             settle + random.duration(4 * longest)
         } else {
@@ -102,7 +110,7 @@ fn plan(seed: u64) -> Plan {
             1 => shortest / 100,
             _ => random.duration(shortest - Duration::from_nanos(10)),
         },
-        loss: if random.chance(40) {
+        loss: if !clients && random.chance(40) {
             1 + random.below(30)
         } else {
             0
@@ -110,6 +118,7 @@ fn plan(seed: u64) -> Plan {
         duplicates: random.pick(&[0, 0, 20]),
         ops,
         length: at + settle + ms(5000).min(2 * settle),
+        clients,
         random,
         configs,
     }
@@ -162,6 +171,117 @@ fn any_op(
 fn run(seed: u64, trace: bool) -> Result<Tally, String> {
     let run = AssertUnwindSafe(|| Lan::run(plan(seed), trace));
     catch_unwind(run).unwrap_or_else(|_| Err("panicked".to_owned()))
+}
+
+/// Runs what happened to nodes of these priorities and intervals, without delay or loss.
+#[track_caller]
+fn scenario(nodes: &[(u8, u16, bool)], ops: &[(u64, Op)], length: u64) -> Tally {
+    let plan = || Plan {
+        configs: nodes
+            .iter()
+            .map(|(n, interval, preempt)| Config {
+                priority: priority(*n),
+                interval: cs(*interval),
+                preempt: *preempt,
+                ..config()
+            })
+            .collect(),
+        delay: Duration::ZERO,
+        loss: 0,
+        duplicates: 0,
+        ops: ops.iter().map(|(at, op)| (ms(*at), op.clone())).collect(),
+        length: ms(length),
+        clients: false,
+        random: Random::new(0),
+    };
+    Lan::run(plan(), false).unwrap_or_else(|wrong| {
+        let _ = Lan::run(plan(), true);
+        panic!("{wrong}");
+    })
+}
+
+/// Found by seed 392 of an earlier plan: the loser's last word made the third router follow it at
+/// its own fast interval, so that it took over before the slow winner spoke again; and so on.
+#[test]
+fn a_slow_winner_and_two_fast_losers_settle() {
+    let apart = Op::Partition(vec![false, true, true]);
+    let tally = scenario(
+        &[(205, 100, true), (50, 2, false), (1, 2, false)],
+        &[
+            (0, Op::Start(0)),
+            (0, Op::Start(1)),
+            (0, Op::Start(2)),
+            (10_000, apart),
+            (40_000, Op::Heal),
+        ],
+        80_000,
+    );
+    assert_eq!((tally.silent, tally.yielded), (1, 2));
+}
+
+/// Found by seed 300 of an earlier plan: a resignation that could not leave lengthened the lease
+/// beyond what the peer waits.
+#[test]
+fn a_mute_router_that_stops_serves_no_longer_than_its_lease() {
+    let nodes = [(100, 20, true), (90, 20, true)];
+    let tally = scenario(
+        &nodes,
+        &[
+            (0, Op::Start(0)),
+            (0, Op::Start(1)),
+            (5_000, Op::Mute(0, true)),
+            (5_430, Op::Stop(0)),
+        ],
+        10_000,
+    );
+    assert_eq!(tally.lease_checked, 1);
+}
+
+#[test]
+fn a_frozen_active_is_followed_and_wakes_as_backup() {
+    let tally = scenario(
+        &[(100, 100, true), (90, 100, true)],
+        &[
+            (0, Op::Start(0)),
+            (0, Op::Start(1)),
+            (20_000, Op::Freeze(0, ms(30_000))),
+        ],
+        90_000,
+    );
+    assert_eq!((tally.silent, tally.lapsed, tally.preempted), (1, 1, 1));
+    assert_eq!(tally.lease_checked, 1);
+}
+
+#[test]
+fn a_graceful_stop_leaves_no_gap() {
+    let tally = scenario(
+        &[(200, 1, true), (150, 1, true), (100, 1, true)],
+        &[
+            (0, Op::Start(0)),
+            (0, Op::Start(1)),
+            (0, Op::Start(2)),
+            (1_000, Op::Stop(0)),
+            (2_000, Op::Stop(1)),
+            (3_000, Op::Start(0)),
+        ],
+        5_000,
+    );
+    assert_eq!((tally.stops_watched, tally.resigned), (2, 2));
+}
+
+#[test]
+fn without_preemption_the_role_stays_where_it_is() {
+    let tally = scenario(
+        &[(200, 100, false), (100, 100, false)],
+        &[
+            (0, Op::Start(0)),
+            (0, Op::Start(1)),
+            (20_000, Op::PowerOff(0)),
+            (60_000, Op::Start(0)),
+        ],
+        120_000,
+    );
+    assert_eq!((tally.silent, tally.preempted, tally.yielded), (1, 0, 0));
 }
 
 fn number(name: &str) -> Option<u64> {

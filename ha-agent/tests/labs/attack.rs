@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use xtask::lab::{Flood, Forged, Instance, Spoil, VIP4, now_ns};
 
-use crate::pair::{INTERVAL, Pair, VI, alone};
+use crate::pair::{INTERVAL, NOISE, Pair, VI, alone};
 
 /// How long each flood lasts.
 const SPAN: Duration = Duration::from_secs(3);
@@ -149,4 +149,51 @@ fn valid_packets_of_a_lower_priority_are_answered_within_bounds() {
     assert!(adverts <= 200, "{adverts}");
     assert!(announcements <= 100, "{announcements}");
     assert_eq!(pair.report(from_ns).owners(), [pair.lab.a().id]);
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn packets_of_other_virtual_routers_change_nothing() {
+    let _turn = alone();
+    let pair = Pair::start();
+    let before = pair.transitions();
+    let from_ns = now_ns();
+    let frames = (52..=255)
+        .map(|vrid| {
+            let forged = forged(&pair, 3);
+            Forged { vrid, ..forged }.frame()
+        })
+        .collect();
+    let flood = Flood::start(pair.lab.client(), frames, Duration::ZERO).unwrap();
+    std::thread::sleep(SPAN);
+    drop(flood);
+    assert_eq!(pair.transitions(), before);
+    let report = pair.report(from_ns);
+    println!("{} of {} probes lost", report.lost, report.sent);
+    assert_eq!(report.owners(), [pair.lab.a().id]);
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn forged_resignations_cannot_keep_a_backup_from_taking_over() {
+    let _turn = alone();
+    let pair = Pair::start();
+    let forged = Forged {
+        source: pair.lab.a().ipv4(),
+        priority: 0,
+        ..forged(&pair, 3)
+    };
+    let flood = Flood::start(
+        pair.lab.client(),
+        vec![forged.frame()],
+        Duration::from_millis(5),
+    )
+    .unwrap();
+    pair.lab.cut_cable(pair.lab.a()).unwrap();
+    let cut_ns = now_ns();
+    pair.served_by(pair.lab.b());
+    let report = pair.report(cut_ns);
+    drop(flood);
+    println!("gap {:?}", report.gap);
+    assert!(report.gap <= 4 * INTERVAL + NOISE, "{report:?}");
 }

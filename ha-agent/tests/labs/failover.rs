@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use xtask::lab::{Report, Signal, now_ns, stays};
+use xtask::lab::{Report, Settings, Signal, VIP6, now_ns, stays};
 
-use crate::pair::{INTERVAL, LIMIT, LOW, NOISE, Pair, VI, alone, silence, v3};
+use crate::pair::{HIGH, INTERVAL, LIMIT, LOW, NOISE, Pair, VI, alone, silence, v3};
 
 /// Probes lost at most where none should be: one stall of the machine.
 const STALL: usize = 5;
@@ -94,6 +94,24 @@ fn a_cut_cable_moves_the_address_and_back_again() {
 
 #[test]
 #[ignore = "needs root: network namespaces"]
+fn a_flapping_cable_ends_with_one_owner() {
+    let _turn = alone();
+    let pair = Pair::start();
+    for pause in [1, 5, 20, 50, 100, 200, 400, 30, 2, 150] {
+        pair.lab.cut_cable(pair.lab.a()).unwrap();
+        std::thread::sleep(Duration::from_millis(pause));
+        pair.lab.restore_cable(pair.lab.a()).unwrap();
+        std::thread::sleep(Duration::from_millis(pause));
+    }
+    pair.a.wait_for(VI, "Active", LIMIT).unwrap();
+    pair.b.wait_for(VI, "Backup", LIMIT).unwrap();
+    pair.served_by(pair.lab.a());
+    assert_eq!(pair.only_owner(), pair.lab.a().id);
+    assert!(pair.lab.a().holds(pair.address));
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
 fn a_silent_black_hole_is_survived_and_healed() {
     let _turn = alone();
     let pair = Pair::start();
@@ -128,6 +146,27 @@ fn a_healed_partition_leaves_one_owner_that_the_segment_believes() {
 
 #[test]
 #[ignore = "needs root: network namespaces"]
+fn a_partition_that_heals_soon_after_a_takeover_is_over_within_a_second() {
+    let _turn = alone();
+    let pair = Pair::start();
+    pair.lab.cut_cable(pair.lab.a()).unwrap();
+    pair.served_by(pair.lab.b());
+    pair.lab.restore_cable(pair.lab.a()).unwrap();
+    pair.served_by(pair.lab.a());
+    pair.lab.black_hole(pair.lab.a()).unwrap();
+    pair.served_by(pair.lab.b());
+
+    let healed_ns = now_ns();
+    pair.lab.end_black_hole(pair.lab.a()).unwrap();
+    pair.served_by(pair.lab.a());
+    let report = pair.report(healed_ns);
+    println!("healed: {} probes lost, gap {:?}", report.lost, report.gap);
+    // One burst answers rivals per second (`conflict_gap`), and the takeover used it.
+    assert!(report.gap <= Duration::from_secs(1), "{report:?}");
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
 fn a_graceful_stop_loses_nothing() {
     let _turn = alone();
     let mut pair = Pair::start();
@@ -151,13 +190,42 @@ fn a_graceful_stop_loses_nothing() {
 
 #[test]
 #[ignore = "needs root: network namespaces"]
+fn on_ipv6_a_stop_and_a_return_lose_nothing_and_a_crash_little() {
+    let _turn = alone();
+    let ipv6 = |priority| v3(priority).ipv6();
+    let mut pair = Pair::serving(VIP6.into(), &Settings::default(), ipv6);
+    let stop_ns = now_ns();
+    pair.a.process.signal(Signal::TERM).unwrap();
+    pair.served_by(pair.lab.b());
+    let stop = pair.report(stop_ns);
+    let return_ns = now_ns();
+    pair.restart_a(&ipv6(HIGH));
+    pair.served_by(pair.lab.a());
+    let back = pair.report(return_ns);
+    let kill_ns = now_ns();
+    pair.a.process.signal(Signal::KILL).unwrap();
+    pair.served_by(pair.lab.b());
+    let crash = pair.report(kill_ns);
+    println!(
+        "IPv6: SIGTERM {} lost, return {} lost, SIGKILL {} lost, gap {:?}",
+        stop.lost, back.lost, crash.lost, crash.gap
+    );
+    assert!(
+        stop.lost <= STALL && back.lost <= STALL,
+        "{stop:?} {back:?}"
+    );
+    assert!(crash.gap <= v3(LOW).down_interval() + NOISE, "{crash:?}");
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
 fn the_return_of_the_higher_priority_loses_nothing() {
     let _turn = alone();
     let mut pair = Pair::start();
     pair.a.process.signal(Signal::TERM).unwrap();
     pair.served_by(pair.lab.b());
     let event_ns = now_ns();
-    pair.restart_a(&v3(200));
+    pair.restart_a(&v3(HIGH));
     pair.served_by(pair.lab.a());
     let report = pair.report(event_ns);
     println!("preempt: {} probes lost, gap {:?}", report.lost, report.gap);
@@ -183,7 +251,7 @@ fn without_preemption_the_lower_priority_keeps_serving() {
     pair.a.process.signal(Signal::TERM).unwrap();
     pair.served_by(pair.lab.b());
     let event_ns = now_ns();
-    pair.restart_a(&v3(200).nopreempt());
+    pair.restart_a(&v3(HIGH).nopreempt());
     pair.a.wait_for(VI, "Backup", LIMIT).unwrap();
     stays("b serves", 10 * INTERVAL, || pair.a.state(VI) != "Active").unwrap();
     let report = pair.report(event_ns);
@@ -202,7 +270,7 @@ fn killed_and_restarted_at_once_costs_no_more_than_a_crash() {
     let mut pair = Pair::start();
     let event_ns = now_ns();
     pair.a.process.signal(Signal::KILL).unwrap();
-    pair.restart_a(&v3(200));
+    pair.restart_a(&v3(HIGH));
     pair.a.wait_for(VI, "Active", LIMIT).unwrap();
     pair.served_by(pair.lab.a());
     let report = pair.report(event_ns);

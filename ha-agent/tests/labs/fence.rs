@@ -1,24 +1,28 @@
 //! Never two: a node that is dead or frozen stops serving by itself, although the address is
 //! still on its interface and its kernel would answer.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use xtask::lab::{INTERFACE, Node, Probe, Report, Signal, VIP4, claims, now_ns, stays, wait_until};
+use xtask::lab::{
+    INTERFACE, Node, Probe, Report, Settings, Signal, VIP4, VIP6, claims, now_ns, stays, wait_until,
+};
 
 use crate::pair::{INTERVAL, LIMIT, NOISE, Pair, VI, alone, v3};
 
 /// Traffic of a client whose ARP entry for the address is nailed to one router.
 fn traffic_aimed_at(pair: &Pair, router: &Node) -> Report {
+    let to = pair.address;
     let client = pair.lab.client();
     let mac = router.mac().map(|byte| format!("{byte:02x}")).join(":");
     let neighbour = |verb: &str, more: &[&str]| {
-        let address = VIP4.to_string();
+        let address = to.to_string();
         let mut arguments = vec!["neigh", verb, &address, "dev", INTERFACE];
         arguments.extend(more);
         client.netns.ip(&arguments).unwrap();
     };
     neighbour("replace", &["lladdr", &mac, "nud", "permanent"]);
-    let probe = Probe::start(client, VIP4.into()).unwrap();
+    let probe = Probe::start(client, to).unwrap();
     let from_ns = now_ns();
     wait_until("200 probes", LIMIT, || probe.since(from_ns).sent >= 200).unwrap();
     let report = probe.since(from_ns);
@@ -28,14 +32,16 @@ fn traffic_aimed_at(pair: &Pair, router: &Node) -> Report {
 
 fn is_silent(pair: &Pair, router: &Node) {
     assert!(
-        router.holds(VIP4.into()),
+        router.holds(pair.address),
         "its kernel still has the address"
     );
-    let patience = Duration::from_millis(60);
-    assert!(
-        !claims(pair.lab.client(), VIP4, router, patience).unwrap(),
-        "answers ARP"
-    );
+    if let IpAddr::V4(address) = pair.address {
+        let patience = Duration::from_millis(60);
+        assert!(
+            !claims(pair.lab.client(), address, router, patience).unwrap(),
+            "answers ARP"
+        );
+    }
     let report = traffic_aimed_at(pair, router);
     assert!(report.owners().is_empty(), "answers traffic: {report:?}");
     assert!(report.lost >= 200, "{report:?}");
@@ -162,4 +168,39 @@ fn a_short_freeze_within_the_lease_changes_nothing() {
     .unwrap();
     assert_eq!(pair.transitions(), before);
     assert!(pair.report(event_ns).lost <= 5);
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn a_killed_router_falls_silent_on_ipv6_too() {
+    let _turn = alone();
+    let pair = Pair::serving(VIP6.into(), &Settings::default(), |priority| {
+        v3(priority).ipv6()
+    });
+    assert_eq!(
+        traffic_aimed_at(&pair, pair.lab.a()).owners(),
+        [pair.lab.a().id]
+    );
+    pair.a.process.signal(Signal::KILL).unwrap();
+    pair.served_by(pair.lab.b());
+    is_silent(&pair, pair.lab.a());
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn a_frozen_backup_wakes_without_a_takeover() {
+    let _turn = alone();
+    let pair = Pair::start();
+    let before = pair.transitions();
+    pair.b.process.signal(Signal::STOP).unwrap();
+    std::thread::sleep(10 * INTERVAL);
+    let woken_ns = now_ns();
+    pair.b.process.signal(Signal::CONT).unwrap();
+    pair.b.wait_for(VI, "Backup", LIMIT).unwrap();
+    stays("b stays Backup", 6 * INTERVAL, || {
+        pair.b.state(VI) == "Backup"
+    })
+    .unwrap();
+    assert_eq!(pair.transitions(), before);
+    assert!(pair.wire.adverts("b", woken_ns).is_empty());
 }

@@ -12,6 +12,7 @@ mod addresses;
 mod attack;
 mod failover;
 mod fence;
+mod load;
 mod operations;
 mod pair;
 mod peer;

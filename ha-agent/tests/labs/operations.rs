@@ -253,3 +253,51 @@ fn of_three_routers_the_highest_that_lives_serves() {
     served_by(lab.c().id);
     assert_eq!(c.state(VI), "Active");
 }
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn a_reload_that_cannot_add_an_instance_says_so_and_disturbs_nothing() {
+    let _turn = alone();
+    let pair = Pair::start();
+    let before = pair.transitions();
+    let event_ns = now_ns();
+    let second = Instance {
+        name: "VI_2".to_owned(),
+        vrid: 52,
+        addresses: vec!["10.77.0.101/24".to_owned()],
+        ..v3(200)
+    };
+    pair.a.rewrite(&[v3(200), second]).unwrap();
+    pair.a.process.signal(Signal::HUP).unwrap();
+    wait_until("a word about it", LIMIT, || {
+        pair.a
+            .process
+            .log()
+            .contains("VI_2: added (needs a restart)")
+    })
+    .unwrap();
+    assert!(pair.a.instance("VI_2").is_err());
+    let report = pair.report(event_ns);
+    assert_eq!(pair.transitions(), before);
+    assert_eq!(report.owners(), [pair.lab.a().id]);
+    assert!(report.lost <= 5, "{report:?}");
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn a_second_agent_on_the_same_node_is_refused_and_harms_nothing() {
+    let pair = Pair::start();
+    let before = pair.transitions();
+    let mut again = Command::new(binary());
+    again.args(["run", "--config"]).arg(pair.a.config());
+    let mut again = pair.lab.a().spawn("again", again).unwrap();
+    let status = again.wait(LIMIT).unwrap();
+    assert!(!status.success());
+    assert!(
+        again.log().contains("another ha-agent is running"),
+        "{}",
+        again.log()
+    );
+    assert_eq!(pair.transitions(), before);
+    assert_eq!(pair.only_owner(), pair.lab.a().id);
+}

@@ -59,8 +59,16 @@ impl Pair {
 
     /// A pair with these settings and instances by priority.
     pub(crate) fn with(settings: &Settings, instance: impl Fn(u8) -> Instance) -> Self {
+        Self::serving(VIP4.into(), settings, instance)
+    }
+
+    /// A pair whose client asks this address.
+    pub(crate) fn serving(
+        address: IpAddr,
+        settings: &Settings,
+        instance: impl Fn(u8) -> Instance,
+    ) -> Self {
         let lab = Lab::pair().unwrap();
-        let address = VIP4.into();
         let echoes = lab.serve(address).unwrap();
         let wire = lab.wire().unwrap();
         let probe = Probe::start(lab.client(), address).unwrap();

@@ -38,7 +38,7 @@ impl Mixed {
             wire: lab.wire().unwrap(),
             _echoes: lab.serve(address).unwrap(),
             probe: Probe::start(lab.client(), address).unwrap(),
-            _b: Router::start(of_b, lab.b(), &[low.clone()]).unwrap(),
+            _b: Router::start(of_b, lab.b(), std::slice::from_ref(&low)).unwrap(),
             a: Router::start(of_a, lab.a(), &[instance(200, lab.a(), lab.b())]).unwrap(),
             lab,
             address,
