@@ -680,11 +680,20 @@ impl Engine {
             }
             Action::AddAddresses => self.outbox.post(Effect::Hold { slot }),
             Action::RemoveAddresses(after) => {
+                // Without a fence an address that stays for the hand-over would answer ARP.
+                let after = match self.kernel {
+                    Kernel::Xdp { .. } => after,
+                    Kernel::Off(_) => Duration::ZERO,
+                };
                 let at = sys::now() + after;
                 self.outbox.post(Effect::Release { slot, at });
             }
             Action::Announce(why) => self.outbox.post(Effect::Announce { slot, why }),
-            Action::Transition { from, to } => self.tell(slot, from, to),
+            Action::Transition { from, to } => {
+                self.tell(slot, from, to);
+                // What the record already says, nobody will be woken for again.
+                self.refresh(slot);
+            }
         }
     }
 
@@ -741,7 +750,7 @@ impl Engine {
                 version: config.version,
                 vrid: config.vrid,
                 priority,
-                interval: config.interval,
+                interval: unit.router.advertised_interval(),
                 addresses: &unit.addresses,
                 password: unit.settings.password,
                 checksum: unit.router.checksum(),

@@ -193,7 +193,8 @@ impl Announcer {
 
     /// Sends what is due. Calls before the deadline do nothing.
     ///
-    /// `may_announce` is asked before each frame; while it says no, what is due stays due. What became due more than once during a pause is sent once.
+    /// `may_announce` is asked before each frame; while it says no, what is due stays due. What
+    /// became due more than once during a pause is sent once.
     pub fn run(&mut self, now: Instant, may_announce: impl Fn(u32) -> bool) {
         let Self {
             socket,

@@ -1187,7 +1187,10 @@ mod tests {
             apply(&mut view, vec![remove(), add()]),
             [Change::Interface("eth0".to_owned())]
         );
-        assert_eq!(apply(&mut view, vec![remove()]), [gone.clone()]);
+        assert_eq!(
+            apply(&mut view, vec![remove()]),
+            std::slice::from_ref(&gone)
+        );
         assert_eq!(apply(&mut view, vec![remove()]), []);
         apply(&mut view, vec![add()]);
         assert_eq!(

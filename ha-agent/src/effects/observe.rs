@@ -327,10 +327,10 @@ fn judge(
                 Severity::Information => tracing::info!("{name}: {}", alarm.text),
             },
             Change::Cleared(alarm) => tracing::info!(
-                "{name}: over after {} s ({} times): {}",
+                "{name}: no longer: {} (after {} s, seen {} times)",
+                alarm.cause.name(),
                 now.since(alarm.since).as_secs(),
-                alarm.count,
-                alarm.text
+                alarm.count
             ),
         }
     }

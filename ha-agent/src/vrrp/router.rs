@@ -807,15 +807,19 @@ impl Router {
                         ..
                     }
                 );
-                self.leave(now, if leaving { Why::Stopped } else { why }, None, out);
+                self.leave(now, if leaving { Why::Stopped } else { why }, out);
             }
         }
     }
 
     fn addresses_failed(&mut self, now: Instant, out: &mut Vec<Action>) {
         if matches!(self.state, State::Active { leaving: None, .. }) {
+            let why = Why::AddressesFailed;
+            let retry = Some(now + RETRY);
+            self.close(out);
             out.push(Action::SendAdvert(AdvertPriority::Resign));
-            self.leave(now, Why::AddressesFailed, Some(now + RETRY), out);
+            let state = State::Initialize { why, retry };
+            self.enter(now, state, Reason::Unfit(why), out);
         }
     }
 
@@ -890,14 +894,10 @@ impl Router {
         }
     }
 
-    fn leave(&mut self, now: Instant, why: Why, retry: Option<Instant>, out: &mut Vec<Action>) {
+    fn leave(&mut self, now: Instant, why: Why, out: &mut Vec<Action>) {
         self.close(out);
-        self.enter(
-            now,
-            State::Initialize { why, retry },
-            Reason::Unfit(why),
-            out,
-        );
+        let state = State::Initialize { why, retry: None };
+        self.enter(now, state, Reason::Unfit(why), out);
     }
 
     /// A Backup that has heard nobody yet.

@@ -402,7 +402,7 @@ const TABLE: &[Row] = &[
     (From::Active, On::Down, "Initialize LinkDown", "close, remove after 0ns, A>I"),
     (From::Active, On::Missing, "Initialize InterfaceMissing", "close, remove after 0ns, A>I"),
     (From::Active, On::NoAddress, "Initialize NoSourceAddress", "close, remove after 0ns, A>I"),
-    (From::Active, On::AddressesFailed, "Initialize AddressesFailed retry +5.5", "resign, close, remove after 0ns, A>I"),
+    (From::Active, On::AddressesFailed, "Initialize AddressesFailed retry +5.5", "close, remove after 0ns, resign, A>I"),
     (From::Active, On::Reconfigure, "Active adver +1.5 lease +3 answer +0", "advert 50"),
 
     (From::Unclaimed, On::Startup, "Backup of nobody every 1 s down +4.109375 NobodyHeard", "close, A>B"),
