@@ -673,7 +673,7 @@ fn addresses_that_cannot_be_added_are_tried_again() {
         &mut router,
         T,
         Input::AddressesFailed,
-        "resign, close, remove after 0ns, A>I",
+        "close, remove after 0ns, resign, A>I",
     );
     let retry = router.deadline().unwrap();
     assert_eq!(retry, T + Duration::from_secs(5));
