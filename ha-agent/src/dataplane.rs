@@ -1,6 +1,6 @@
 //! The kernel side from user space: owns the program, its links, its pins and every map.
 //!
-//! Two handles, because two threads need them. [`Dataplane`] belongs to the engine: it loads,
+//! Two handles, because two threads need them. [`Dataplane`] belongs to the effects task: it loads,
 //! attaches, writes what the configuration says and reads counters. [`Fast`] belongs to the
 //! election: shared memory for roles, leases and the last advertisements, and the ring buffer
 //! that wakes it; nothing in it makes a system call but the ring's own wake-up.

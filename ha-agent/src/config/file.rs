@@ -174,8 +174,8 @@ fn read_agent(
     AgentTable {
         agent: Agent {
             router_id: router_id.map_or_else(host_name, Spanned::into_inner),
-            run_dir: or(run_dir, PathBuf::from("/run/ha-agent")),
-            pin_dir: or(pin_dir, PathBuf::from("/sys/fs/bpf/ha-agent")),
+            run_dir: or(run_dir, PathBuf::from(super::RUN_DIR)),
+            pin_dir: or(pin_dir, PathBuf::from(super::PIN_DIR)),
             xdp: or(xdp, XdpMode::Auto),
             fence_interfaces: fences.iter().map(|f| f.get_ref().clone()).collect(),
             realtime_priority: u8::try_from(value(&realtime)).ok().filter(|p| *p > 0),

@@ -43,6 +43,11 @@ use report::Report;
 /// Largest file read, in bytes: some hundred times that of 250 instances.
 pub const MAX_BYTES: u64 = 10 * 1024 * 1024;
 
+/// `run_dir` when it is left out.
+pub const RUN_DIR: &str = "/run/ha-agent";
+/// `pin_dir` when it is left out.
+pub const PIN_DIR: &str = "/sys/fs/bpf/ha-agent";
+
 /// A configuration that can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {

@@ -1,15 +1,19 @@
 //! Once a second: alarms, watchdog, service status; on request: the status document.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use ha_common::maps::{LastDrop, MAX_FOREIGN, MAX_PEERS};
 use ha_common::net::Family;
 use ha_common::verdict::{Fate, Verdict, Verdicts};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use super::{ALIVE, Effects, Slot};
+use super::Effects;
+use super::slot::Slot;
 use crate::alarm::{Change, ForeignRouter, Observation, Severity};
-use crate::engine::{Effect, Report};
+use crate::control::{Request, Verb};
+use crate::engine::{Command, Effect, Report};
 use crate::status::{
     AlarmStatus, ForeignStatus, Gauge, InstanceStatus, InterfaceStatus, PeerStatus, STATUS_VERSION,
     Status,
@@ -17,6 +21,11 @@ use crate::status::{
 use crate::sys;
 use crate::vrrp::router::RoleName;
 use crate::vrrp::types::{Instant, from_wire};
+
+/// Oldest sign of life of the election thread that still feeds the watchdog.
+const ALIVE: Duration = Duration::from_secs(2);
+/// How long the election thread may take to report: it answers within one pass.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What was counted at the last look.
 #[derive(Debug, Default)]
@@ -76,6 +85,40 @@ impl Effects {
         }
     }
 
+    /// What the election thread knows; nothing when it does not answer.
+    async fn report(&self) -> Vec<Report> {
+        let (answer, report) = oneshot::channel();
+        let asked = async {
+            self.engine.send(Command::Report(answer)).await.ok()?;
+            report.await.ok()
+        };
+        let answered = tokio::time::timeout(PATIENCE, asked).await;
+        answered.ok().flatten().unwrap_or_default()
+    }
+
+    pub(super) async fn answer(&mut self, request: Request) {
+        match request.verb {
+            Verb::Status => {
+                let reports = self.report().await;
+                let status = self.status(&reports);
+                let line = serde_json::to_string(&status)
+                    .unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
+                let _ = request.answer.send(line);
+            }
+        }
+    }
+
+    pub(super) async fn print(&mut self) {
+        let reports = self.report().await;
+        for line in self.status(&reports).table().lines() {
+            tracing::info!("{line}");
+        }
+    }
+
+    fn heartbeat_age(&self) -> Duration {
+        sys::now().since(Instant(self.heartbeat.load(Ordering::Relaxed)))
+    }
+
     /// Verdicts and last discard of a slot: the kernel's, or without a program the engine's.
     fn counted(&self, index: usize, report: &Report) -> (Verdicts, Option<LastDrop>) {
         match &self.dataplane {
@@ -116,7 +159,7 @@ impl Effects {
     }
 
     /// The status document.
-    pub(super) fn status(&self, reports: &[Report]) -> Status {
+    fn status(&self, reports: &[Report]) -> Status {
         let now = sys::now();
         let strangers = self.strangers();
         let mut gauges = self.queues.gauges.clone();
@@ -285,7 +328,7 @@ fn judge(
     } else if slot.watched.started.is_none() {
         slot.watched.started = Some(report.since);
     }
-    let ifindex = slot.told.map_or(0, |(ifindex, _)| ifindex);
+    let ifindex = slot.ifindex();
     let foreign: Vec<ForeignRouter> = strangers
         .iter()
         .filter(|stranger| {
