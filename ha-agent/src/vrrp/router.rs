@@ -324,6 +324,8 @@ pub struct Router {
     state: State,
     link: LinkState,
     running: bool,
+    /// The Active_Down_Timer was seen late and has been given a skew more.
+    overslept: bool,
     reason: Reason,
     since: Instant,
     /// The last advertisement accepted as valid, whether it won or lost.
@@ -342,6 +344,7 @@ impl Router {
             },
             link: LinkState::Missing,
             running: false,
+            overslept: false,
             reason: Reason::NotStarted,
             since: Instant(0),
             last: None,
@@ -586,14 +589,25 @@ impl Router {
             }
             State::Backup {
                 active_down,
+                active_adver_interval,
                 expectation,
                 ..
             } => {
                 // §6.4.2 (310): the Active_Down_Timer fires.
-                if now >= *active_down {
-                    let reason = *expectation;
-                    self.become_active(now, reason, out);
+                if now < *active_down {
+                    return;
                 }
+                // Deviates: seen a whole interval late it says that this node slept. What the
+                // Active router sent meanwhile may lie in a queue nobody has served yet: once,
+                // one skew to hear it, which keeps the order among several that slept.
+                let interval = *active_adver_interval;
+                if now.since(*active_down) >= interval.duration() && !self.overslept {
+                    self.overslept = true;
+                    *active_down = now + self.config.skew(interval);
+                    return;
+                }
+                let reason = *expectation;
+                self.become_active(now, reason, out);
             }
             State::Active {
                 adver,
@@ -662,7 +676,7 @@ impl Router {
                 if active.is_none_or(|active| active == advert.source) {
                     // The timer may lag behind adverts that said nothing new: it counts only once
                     // a resignation has set it.
-                    let due = advert.at + self.config.skew(*active_adver_interval);
+                    let due = (advert.at + self.config.skew(*active_adver_interval)).max(now);
                     *active_down = if *expectation == Reason::PeerResigned {
                         due.min(*active_down)
                     } else {
@@ -695,6 +709,7 @@ impl Router {
         *active_adver_interval = advert.interval;
         *active = Some(advert.source);
         *active_down = due;
+        self.overslept = false;
         *expectation = Reason::PeerSilent;
     }
 
@@ -913,6 +928,7 @@ impl Router {
 
     fn enter(&mut self, now: Instant, state: State, reason: Reason, out: &mut Vec<Action>) {
         let from = self.state.name();
+        self.overslept = false;
         self.state = state;
         self.reason = reason;
         let to = self.state.name();

@@ -1020,14 +1020,16 @@ impl Lan {
             } = node.config;
             let down = active_down_interval(version, priority, node.slowest);
             let awake_since = node.quiet_since;
-            if now > awake_since + down + EPSILON {
+            // A router that slept gives what may lie unread one skew more.
+            let grace = node.frozen_until + skew_time(version, priority, node.slowest);
+            if now > (awake_since + down).max(grace) + EPSILON {
                 return Err(format!(
                     "node {n} has heard nothing since {} and is still Backup",
                     self.at(awake_since)
                 ));
             }
             if let Some(due) = node.resignation_due
-                && now > due.max(node.frozen_until) + EPSILON
+                && now > due.max(grace) + EPSILON
             {
                 return Err(format!(
                     "node {n} should have followed the resignation at {}",

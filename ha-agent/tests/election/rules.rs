@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ha_agent::vrrp::router::{Reason, RoleName, Why};
 use ha_agent::vrrp::types::{
-    AdvertPriority, Checksum, Family, Instant, Priority, Version, active_down_interval,
+    AdvertPriority, Checksum, Family, Instant, Priority, Version, active_down_interval, skew_time,
 };
 use ha_agent::vrrp::{Action, Advert, Config, Input, LinkState, Router, State};
 use proptest::prelude::*;
@@ -417,6 +417,33 @@ fn the_skew_of_version_2_is_in_seconds() {
         &router,
         "Backup of 10.0.0.9 every 3 s down +2.609375 PeerResigned",
     );
+}
+
+#[test]
+fn a_backup_that_slept_gives_what_lies_unread_one_skew() {
+    let due = follower(config()).deadline().unwrap();
+    let takeover = |router: &mut Router, at| {
+        let mut out = Vec::new();
+        router.handle(at, Input::Timeout, &mut out);
+        router.state().name() == RoleName::Active
+    };
+    let mut late = follower(config());
+    assert!(takeover(&mut late, due + ms(999)), "late, but awake");
+
+    let mut slept = follower(config());
+    assert!(!takeover(&mut slept, due + ms(1000)));
+    let again = slept.deadline().unwrap();
+    assert_eq!(again, due + ms(1000) + slept_skew());
+    let mut spared = slept.clone();
+    hear(&mut spared, due + ms(1001), "10.0.0.9", 200);
+    assert_eq!(spared.state().name(), RoleName::Backup);
+    assert!(spared.deadline().unwrap() > again, "it was alive all along");
+    assert!(takeover(&mut slept, again + ms(5000)), "once is enough");
+}
+
+fn slept_skew() -> Duration {
+    let config = config();
+    skew_time(config.version, config.priority, config.interval)
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use xtask::lab::{Agent, Lab, Signal, VIP4, now_ns, stays, wait_until};
 
-use crate::pair::{INTERVAL, LIMIT, Pair, VI, alone, binary, v3};
+use crate::pair::{INTERVAL, LIMIT, Pair, STALL, VI, alone, binary, v3};
 
 #[test]
 #[ignore = "needs root: network namespaces"]
@@ -63,7 +63,7 @@ fn a_backup_removes_the_address_of_its_dead_predecessor() {
     .unwrap();
     let report = pair.report(event_ns);
     assert_eq!(report.owners(), [pair.lab.b().id]);
-    assert!(report.lost <= 5, "{report:?}");
+    assert!(report.lost <= STALL, "{report:?}");
 }
 
 #[test]

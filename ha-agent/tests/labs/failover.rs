@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use xtask::lab::{Report, Settings, Signal, VIP6, now_ns, stays};
 
-use crate::pair::{HIGH, INTERVAL, LIMIT, LOW, NOISE, Pair, VI, alone, silence, v3};
-
-/// Probes lost at most where none should be: one stall of the machine.
-const STALL: usize = 5;
+use crate::pair::{HIGH, INTERVAL, LIMIT, LOW, NOISE, Pair, STALL, VI, alone, silence, v3};
 
 /// b takes over within the protocol's limit, and not before it.
 #[track_caller]

@@ -8,7 +8,7 @@ use xtask::lab::{
     INTERFACE, Node, Probe, Report, Settings, Signal, VIP4, VIP6, claims, now_ns, stays, wait_until,
 };
 
-use crate::pair::{INTERVAL, LIMIT, NOISE, Pair, VI, alone, v3};
+use crate::pair::{INTERVAL, LIMIT, NOISE, Pair, STALL, VI, alone, v3};
 
 /// Traffic of a client whose ARP entry for the address is nailed to one router.
 fn traffic_aimed_at(pair: &Pair, router: &Node) -> Report {
@@ -145,7 +145,7 @@ fn a_frozen_router_falls_silent_and_wakes_as_backup() {
     })
     .unwrap();
     let report = pair.report(woken_ns);
-    assert!(report.lost <= 5, "{report:?}");
+    assert!(report.lost <= STALL, "{report:?}");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_short_freeze_within_the_lease_changes_nothing() {
     })
     .unwrap();
     assert_eq!(pair.transitions(), before);
-    assert!(pair.report(event_ns).lost <= 5);
+    assert!(pair.report(event_ns).lost <= STALL);
 }
 
 #[test]

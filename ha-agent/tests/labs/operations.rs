@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use xtask::lab::{Agent, Instance, Lab, Probe, Signal, VIP4, attach_foreign, now_ns, wait_until};
 
-use crate::pair::{LIMIT, Pair, VI, alone, binary, v3};
+use crate::pair::{LIMIT, Pair, STALL, VI, alone, binary, v3};
 
 fn said(command: &mut Command) -> String {
     let output = command.output().unwrap();
@@ -129,7 +129,7 @@ fn a_reload_changes_priority_and_addresses_without_a_lost_packet() {
     println!("reloads: {} lost, gap {:?}", report.lost, report.gap);
     assert_eq!(pair.transitions(), before);
     assert_eq!(report.owners(), [pair.lab.a().id]);
-    assert!(report.lost <= 5, "{report:?}");
+    assert!(report.lost <= STALL, "{report:?}");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_reload_below_the_peer_hands_over_at_once() {
     let report = pair.report(event_ns);
     println!("lowered: {} lost, gap {:?}", report.lost, report.gap);
     assert_eq!(pair.only_owner(), pair.lab.b().id);
-    assert!(report.lost <= 5, "{report:?}");
+    assert!(report.lost <= STALL, "{report:?}");
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn two_instances_share_the_load_and_one_router_carries_both() {
     lab.cut_cable(lab.a()).unwrap();
     served(lab.b().id, lab.b().id);
     assert!(
-        two.since(cut_ns).gap < Duration::from_millis(100),
+        two.since(cut_ns).gap < Duration::from_millis(250),
         "VI_2 is not touched"
     );
     lab.restore_cable(lab.a()).unwrap();
@@ -280,7 +280,7 @@ fn a_reload_that_cannot_add_an_instance_says_so_and_disturbs_nothing() {
     let report = pair.report(event_ns);
     assert_eq!(pair.transitions(), before);
     assert_eq!(report.owners(), [pair.lab.a().id]);
-    assert!(report.lost <= 5, "{report:?}");
+    assert!(report.lost <= STALL, "{report:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use xtask::lab::{Settings, Signal, now_ns, wait_until};
 
-use crate::pair::{LIMIT, LOW, NOISE, Pair, VI, alone, silence, v3};
+use crate::pair::{LIMIT, LOW, NOISE, Pair, STALL, VI, alone, silence, v3};
 
 fn settings(xdp: &str) -> Settings {
     Settings {
@@ -34,7 +34,7 @@ fn fails_over(pair: &mut Pair) {
     pair.a.process.wait(LIMIT).unwrap();
     let report = pair.report(stop_ns);
     println!("SIGTERM: {} lost, gap {:?}", report.lost, report.gap);
-    assert!(report.lost <= 10, "{report:?}");
+    assert!(report.lost <= STALL, "{report:?}");
 }
 
 #[test]
