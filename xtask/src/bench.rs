@@ -33,6 +33,9 @@ pub struct Options {
     /// How often each event happens; numbers are medians
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
+    /// Only this advertisement interval in milliseconds: 1000, 100 or 10
+    #[arg(long)]
+    pub interval: Option<u128>,
 }
 
 /// Measures and prints.
@@ -42,7 +45,7 @@ pub fn run(options: &Options) -> Result<()> {
     let binary = build::agent(&["--release"]).context("build the agent")?;
     let daemons = [Daemon::Agent(binary), Daemon::Keepalived];
     match options.what {
-        What::Failover => failover::run(&daemons, options.rounds),
+        What::Failover => failover::run(&daemons, options),
         What::Cost => cost::run(&daemons),
         What::Flood => flood::run(&daemons),
     }

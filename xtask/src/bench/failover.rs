@@ -2,13 +2,18 @@
 
 use anyhow::Result;
 
-use super::name;
+use super::{Options, name};
 use crate::lab::{Daemon, Event, Profile, measure, table};
 
-pub(super) fn run(daemons: &[Daemon], rounds: usize) -> Result<()> {
-    for profile in Profile::ALL {
+pub(super) fn run(daemons: &[Daemon], options: &Options) -> Result<()> {
+    let wanted = |profile: &Profile| {
+        options
+            .interval
+            .is_none_or(|ms| ms == profile.interval.as_millis())
+    };
+    for profile in Profile::ALL.into_iter().filter(wanted) {
         for daemon in daemons {
-            let measured = measure(daemon, profile, &Event::ALL, rounds)?;
+            let measured = measure(daemon, profile, &Event::ALL, options.rounds)?;
             println!("{}", table(name(daemon), profile, &measured));
         }
     }

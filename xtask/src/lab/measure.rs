@@ -29,18 +29,29 @@ pub struct Measured {
     pub lost_back: Option<usize>,
 }
 
-/// Measures the events `rounds` times in one lab.
+/// Measures the events `rounds` times; what could not be measured is said on standard error.
 pub fn measure(
     daemon: &Daemon,
     profile: Profile,
     events: &[Event],
     rounds: usize,
 ) -> Result<Vec<Measured>> {
-    let mut experiment = Experiment::start(Lab::pair()?, daemon, profile, &mut |_| {})?;
+    let start = || Experiment::start(Lab::pair()?, daemon, profile, &mut |_| {});
+    let mut experiment = start()?;
     let mut measured = Vec::new();
     for _ in 0..rounds {
         for &event in events {
-            measured.push(experiment.once(event, &mut |_| {})?);
+            match experiment.once(event, &mut |_| {}) {
+                Ok(once) => measured.push(once),
+                // A daemon may never recover, keepalived after a kill for one: that is a result
+                // too, and the next event deserves a pair that works.
+                Err(error) => {
+                    let reason = error.to_string();
+                    eprintln!("{event}: {}", reason.lines().next().unwrap_or_default());
+                    drop(experiment);
+                    experiment = start()?;
+                }
+            }
         }
     }
     Ok(measured)
