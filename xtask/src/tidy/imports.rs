@@ -4,14 +4,15 @@ use super::rust::{self, CodePath};
 use super::{File, Finding};
 
 /// The core: pure decisions, by the path their files begin with.
-const CORE: [&str; 7] = [
+const CORE: [&str; 8] = [
     "ha-agent/src/vrrp.rs",
     "ha-agent/src/vrrp/",
     "ha-agent/src/lb/",
     "ha-agent/src/health/rise_fall.rs",
     "ha-agent/src/config/model.rs",
     "ha-agent/src/config/model/",
-    "ha-agent/src/alarm",
+    "ha-agent/src/alarm.rs",
+    "ha-agent/src/alarm/",
 ];
 
 /// The owners of a kernel or process resource.
@@ -144,7 +145,8 @@ mod tests {
             assert_eq!(lines(check, router, &format!("\n{bad}")), [2], "{bad}");
         }
         for path in [
-            "ha-agent/src/alarm",
+            "ha-agent/src/alarm.rs",
+            "ha-agent/src/alarm/",
             "ha-agent/src/config/model.rs",
             "ha-agent/src/vrrp.rs",
         ] {
