@@ -146,7 +146,7 @@ mod tests {
         }
         for path in [
             "ha-agent/src/alarm.rs",
-            "ha-agent/src/alarm/",
+            "ha-agent/src/alarm/tests.rs",
             "ha-agent/src/config/model.rs",
             "ha-agent/src/vrrp.rs",
         ] {
