@@ -122,6 +122,14 @@ fn start_log(level: LogLevel) -> WorkerGuard {
     } else {
         log.init();
     }
+    // The program in the kernel speaks through the `log` crate. So does its loader, one line per
+    // relocation: those are for who debugs the loader.
+    if let Err(error) = tracing_log::LogTracer::builder()
+        .ignore_all(["aya", "aya_obj"])
+        .init()
+    {
+        tracing::warn!("the program in the kernel cannot be heard: {error}");
+    }
     guard
 }
 
